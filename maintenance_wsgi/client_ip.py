@@ -1,0 +1,220 @@
+"""Which address is the client, when proxies stand between.
+
+Anybody can send `X-Forwarded-For`. It is worth something only where it was written by a proxy of
+your own, so the header is looked at only when the connection comes from a trusted proxy, exactly
+one header is ever read, and its entries are believed from the right, hop by hop, as long as
+trusted proxies wrote them. Whatever cannot be read ends the search with no client at all: to skip
+it, to fall back to another header or to answer the proxy's own address lets strangers in.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from netaddr import IPAddress
+
+from maintenance_wsgi.errors import ConfigError, ConfigTypeError, list_of_texts
+from maintenance_wsgi.networks import NetworkSet, parse_network, parse_node
+
+_UNIX = "unix:"
+# What servers report as the peer of a Unix socket: gunicorn and cheroot an empty text, waitress
+# "localhost", werkzeug "<local>", uWSGI "0.0.0.0", others "@" or nothing at all.
+_UNIX_PEERS = {"", "localhost", "<local>", "0.0.0.0", "@"}  # noqa: S104 (a text to compare with, no socket is bound)
+_OWS = " \t"  # RFC 9110 section 5.6.3; str.strip() alone takes no-break spaces and more
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_QUOTED = r'"(?:[^"\\]|\\.)*+"'
+_DELIMITER = re.compile(rf'{_QUOTED}|[,"]', re.DOTALL)
+_PAIR = re.compile(
+    rf'(?P<name>{_TOKEN.pattern})=(?P<value>{_QUOTED}|[^\s",;]*)[ \t]*(?:;[ \t;]*|\Z)',
+    re.DOTALL,
+)
+_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_OBFUSCATED_PORT = re.compile(r":_[0-9A-Za-z._-]+\Z")  # RFC 7239 section 6.2
+
+
+class Reason(StrEnum):
+    """Why the client is what it is, or why there is none."""
+
+    DIRECT_PEER = "direct_peer"
+    RIGHTMOST_UNTRUSTED = "rightmost_untrusted"
+    ALL_TRUSTED = "all_trusted"
+    SINGLE_HEADER = "single_header"
+    UNKNOWN_PEER = "unknown_peer"
+    NO_HEADER = "no_header"
+    EMPTY_ENTRY = "empty_entry"
+    UNREADABLE_ENTRY = "unreadable_entry"
+
+
+class ClientIP(NamedTuple):
+    """The client's address, or None where nothing is known, and the reason."""
+
+    address: IPAddress | None
+    reason: Reason
+
+
+class ClientIPResolver:
+    """Resolves the client's address from a WSGI environ.
+
+    Args:
+        trusted_proxies: addresses and networks whose header is believed, and `"unix:"` for
+            whatever connects through a Unix socket.
+        header: name of the one header to read. `X-Forwarded-For` and `Forwarded` (RFC 7239) are
+            lists of hops; any other holds one address.
+
+    Raises:
+        ConfigError: a trusted proxy is no address or network, or is everybody (`/0`); the header
+            is no token (RFC 9110 section 5.6.2).
+        ConfigTypeError: a text stands where a list is meant, or something else than text.
+    """
+
+    def __init__(
+        self, trusted_proxies: Iterable[str] = (), header: str = "X-Forwarded-For"
+    ) -> None:
+        entries = list_of_texts("trusted_proxies", trusted_proxies)
+        self.header = header
+        self._key = _environ_key(header)
+        self._hops = _LIST_HEADERS.get(self._key)
+        self._trusts_unix = _UNIX in entries
+        self._trusted = _trusted_networks(entry for entry in entries if entry != _UNIX)
+
+    def resolve(self, environ: Mapping[str, Any]) -> ClientIP:
+        """Return the client of a request; never raises, whatever the environ holds."""
+        text = peer_text(environ)
+        peer = parse_node(text.strip(_OWS)) if isinstance(text, str) else None
+        if peer is None:
+            if not (self._trusts_unix and _is_unix(text)):
+                return ClientIP(None, Reason.UNKNOWN_PEER)
+        elif peer not in self._trusted:
+            return ClientIP(peer, Reason.DIRECT_PEER)
+        return self._resolve_header(self.header_value(environ))
+
+    def header_value(self, environ: Mapping[str, Any]) -> str:
+        """Return the configured header's value, or an empty text where it is missing or blank."""
+        value = environ.get(self._key)
+        return value.strip(_OWS) if isinstance(value, str) else ""
+
+    def _resolve_header(self, value: str) -> ClientIP:
+        if not value:
+            # CVE-2022-31813: `Connection: X-Forwarded-For` made a proxy drop its own header.
+            # Its address must not be lent to whoever does that.
+            return ClientIP(None, Reason.NO_HEADER)
+        if self._hops is None:
+            address = parse_node(value)
+            return ClientIP(address, Reason.SINGLE_HEADER if address else Reason.UNREADABLE_ENTRY)
+        return self._walk(self._hops(value))
+
+    def _walk(self, hops: Iterator[tuple[str, IPAddress | None]]) -> ClientIP:
+        address = None
+        for text, address in hops:
+            if address is None:
+                reason = Reason.UNREADABLE_ENTRY if text else Reason.EMPTY_ENTRY
+                return ClientIP(None, reason)
+            if address not in self._trusted:
+                return ClientIP(address, Reason.RIGHTMOST_UNTRUSTED)
+        return ClientIP(address, Reason.ALL_TRUSTED)
+
+
+def _environ_key(header: str) -> str:
+    if not isinstance(header, str):
+        raise ConfigTypeError(f"client_ip_header takes one header name, not {header!r}")
+    if not _TOKEN.fullmatch(header):
+        raise ConfigError(
+            f"client_ip_header: {header!r} is no header name; write X-Forwarded-For,"
+            " Forwarded or the one header that your proxy sets"
+        )
+    return f"HTTP_{header.upper().replace('-', '_')}"
+
+
+def _trusted_networks(entries: Iterable[str]) -> NetworkSet:
+    networks = []
+    for entry in entries:
+        network = parse_network(entry)
+        if network is None:
+            raise ConfigError(
+                f"trusted_proxies: {entry!r} is no IP address, network or 'unix:'; write"
+                " 10.0.0.1 or 10.0.0.0/8 (host names, netmasks, zones and * are refused)"
+            )
+        if network.prefixlen == 0:
+            raise ConfigError(
+                f"trusted_proxies: {entry!r} would let every client name its own address;"
+                " list the networks of your proxies"
+            )
+        networks.append(network)
+    return NetworkSet(networks)
+
+
+def peer_text(environ: Mapping[str, Any]) -> object:
+    """Return what the server reports as the other end of the connection, whatever it is."""
+    # A ProxyFix outside has put a header's text in REMOTE_ADDR and kept the socket's word here.
+    original = environ.get("werkzeug.proxy_fix.orig")
+    source = original if isinstance(original, Mapping) else environ
+    return source.get("REMOTE_ADDR")
+
+
+def _is_unix(text: object) -> bool:
+    if not isinstance(text, str):
+        return text is None
+    return text in _UNIX_PEERS or text.startswith(_UNIX)
+
+
+def _forwarded_for_hops(value: str) -> Iterator[tuple[str, IPAddress | None]]:
+    # X-Forwarded-For has no quoting: a quote that a client opens must not swallow the entry that
+    # the proxy appends. Cut from the right, so that the cost follows the trusted hops.
+    end = len(value)
+    while end >= 0:
+        comma = value.rfind(",", 0, end)
+        text = value[comma + 1 : end].strip(_OWS)
+        yield text, parse_node(text)
+        end = comma
+
+
+def _forwarded_hops(value: str) -> Iterator[tuple[str, IPAddress | None]]:
+    for element in reversed(_forwarded_elements(value)):
+        text = element.strip(_OWS)
+        yield text, _forwarded_node(text)
+
+
+def _forwarded_elements(value: str) -> list[str]:
+    """Split at the commas outside quoted strings (RFC 7239 section 4)."""
+    elements = []
+    start = 0
+    for delimiter in _DELIMITER.finditer(value):
+        if delimiter[0] == '"':
+            # Never closed: where the proxy's own element begins is anybody's guess.
+            return ['"']
+        if delimiter[0] == ",":
+            elements.append(value[start : delimiter.start()])
+            start = delimiter.end()
+    return [*elements, value[start:]]
+
+
+def _forwarded_node(element: str) -> IPAddress | None:
+    pairs: dict[str, str] = {}
+    position = 0
+    while position < len(element):
+        pair = _PAIR.match(element, position)
+        if pair is None or (name := pair["name"].lower()) in pairs:
+            return None
+        pairs[name] = pair["value"]
+        position = pair.end()
+    return _read_forwarded_for(pairs.get("for", ""))
+
+
+def _read_forwarded_for(value: str) -> IPAddress | None:
+    if value.startswith('"'):
+        node = _QUOTED_PAIR.sub(r"\1", value[1:-1])
+    elif _TOKEN.fullmatch(value):
+        node = value
+    else:
+        return None
+    node = _OBFUSCATED_PORT.sub("", node)
+    if node.count(":") > 1 and not node.startswith("["):
+        return None  # RFC 7239 section 6: an IPv6 address is enclosed in square brackets
+    return parse_node(node)
+
+
+_LIST_HEADERS: dict[str, Callable[[str], Iterator[tuple[str, IPAddress | None]]]] = {
+    "HTTP_X_FORWARDED_FOR": _forwarded_for_hops,
+    "HTTP_FORWARDED": _forwarded_hops,
+}

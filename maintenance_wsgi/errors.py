@@ -1,0 +1,53 @@
+"""The errors of this package: one base, each also the builtin a caller would expect."""
+
+from collections.abc import Iterable
+
+
+class MaintenanceError(Exception):
+    """Base of every error that this package defines."""
+
+
+class ConfigError(MaintenanceError, ValueError):
+    """A constructor or a method was given a value it cannot work with."""
+
+
+class ConfigTypeError(MaintenanceError, TypeError):
+    """A constructor or a method was given a value of the wrong type."""
+
+
+class EntryError(MaintenanceError, ValueError):
+    """Texts meant for the exemption list are no addresses or networks.
+
+    Attributes:
+        texts: the refused texts, in the order given.
+    """
+
+    def __init__(self, texts: tuple[str, ...]) -> None:
+        self.texts = texts
+        shown = ", ".join(ascii(text[:64]) for text in texts[:10])
+        more = f" and {len(texts) - 10} more" if len(texts) > 10 else ""  # noqa: PLR2004 (a message stays readable)
+        super().__init__(
+            f"not an IP address or network: {shown}{more};"
+            " write 203.0.113.7, 10.0.0.0/8, 2001:db8::7 or 2001:db8::/32"
+        )
+
+
+class StateError(MaintenanceError, OSError):
+    """The directory or one of its two files cannot be read or written."""
+
+
+def list_of_texts(name: str, values: Iterable[str]) -> tuple[str, ...]:
+    """Return `values` as a tuple, refusing the single text that was meant as a list.
+
+    Raises:
+        ConfigTypeError: `values` is one text, no iterable, or holds something else than text.
+    """
+    if isinstance(values, str | bytes):
+        raise ConfigTypeError(f"{name} takes a list of texts; write [{values!r}]")
+    if not isinstance(values, Iterable):
+        raise ConfigTypeError(f"{name} takes a list of texts, not {values!r}")
+    texts = tuple(values)
+    for text in texts:
+        if not isinstance(text, str):
+            raise ConfigTypeError(f"{name} takes a list of texts; {text!r} is none")
+    return texts

@@ -1,0 +1,96 @@
+"""The text of `.maintenance.ip`: read leniently, because people edit it; written strictly.
+
+What is written is Magento's own form, so that a shop on the same directory reads it as well.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from netaddr import IPNetwork
+
+from maintenance_wsgi.errors import EntryError, list_of_texts
+from maintenance_wsgi.networks import network_text, parse_network
+
+# What Magento's reader trims from both ends of the file.
+_TRIMMED = " \t\n\r\0\x0b"
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_SEPARATORS = re.compile(r"[, \t]+")
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class BadEntry:
+    """Text in the list that is no address or network, and the line it stands on."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExemptionList:
+    """What a list says.
+
+    Attributes:
+        networks: the good entries in their order, duplicates included.
+        bad: the other entries; each is skipped, the good ones work.
+        has_comments: whether the text holds comments, which a rewrite cannot keep.
+    """
+
+    networks: tuple[IPNetwork, ...] = ()
+    bad: tuple[BadEntry, ...] = ()
+    has_comments: bool = False
+
+    def describe_bad(self) -> str:
+        """Return the first bad entries with their lines, safe to print on one line."""
+        shown = ", ".join(
+            f"{ascii(entry.text[:64])} (line {entry.line})" for entry in self.bad[:_SHOWN]
+        )
+        more = len(self.bad) - _SHOWN
+        return f"{shown} and {more} more" if more > 0 else shown
+
+
+def parse_exemptions(data: bytes) -> ExemptionList:
+    """Return what the bytes of a list say; any bytes are a list.
+
+    Entries are separated by commas, spaces, tabs or line ends; `#` starts a comment that runs to
+    the end of its line. The text is UTF-8, a byte order mark is dropped, and bytes that are no
+    UTF-8 spoil the entry they stand in.
+    """
+    text = data.decode("utf-8-sig", "backslashreplace")
+    body = text.lstrip(_TRIMMED)
+    line = 1 + len(_LINE_END.findall(text[: len(text) - len(body)]))
+    networks: list[IPNetwork] = []
+    bad: list[BadEntry] = []
+    for number, content in enumerate(_LINE_END.split(body.rstrip(_TRIMMED)), line):
+        for entry in filter(None, _SEPARATORS.split(content.partition("#")[0])):
+            network = parse_network(entry)
+            if network is None:
+                bad.append(BadEntry(number, entry))
+            else:
+                networks.append(network)
+    return ExemptionList(tuple(networks), tuple(bad), "#" in body)
+
+
+def parse_entries(texts: Iterable[str]) -> tuple[IPNetwork, ...]:
+    """Return the networks for a list to be written, one for each text.
+
+    Raises:
+        EntryError: texts are no addresses or networks; it names them all.
+        ConfigTypeError: `texts` is no list of texts.
+    """
+    entries = list_of_texts("exemptions", texts)
+    networks = {text: parse_network(text) for text in entries}
+    if bad := tuple(text for text, network in networks.items() if network is None):
+        raise EntryError(bad)
+    return tuple(network for network in networks.values() if network is not None)
+
+
+def canonical_entries(networks: Iterable[IPNetwork]) -> tuple[str, ...]:
+    """Return the canonical spelling of each network, duplicates dropped, order kept."""
+    return tuple(dict.fromkeys(map(network_text, networks)))
+
+
+def render_exemptions(networks: Iterable[IPNetwork]) -> bytes:
+    """Return the list as Magento writes it: joined by commas, no spaces, no final newline."""
+    return ",".join(canonical_entries(networks)).encode("ascii")

@@ -1,0 +1,203 @@
+"""Two ways with a small file that people and programs edit: follow it, and replace it.
+
+Following never parses a version twice and never misses one. Replacing is atomic: a reader sees
+the old bytes or the new ones, and a writer that fails leaves the old ones.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import secrets
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+MISSING = (FileNotFoundError, NotADirectoryError)
+_logger = logging.getLogger("maintenance_wsgi")
+_SETTLING_TIME = 2_000_000_000  # nanoseconds; the coarsest file times in use (FAT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Version(Generic[T]):
+    signature: tuple[int, ...]
+    settled: bool
+    digest: bytes
+    value: T
+
+
+class FollowedFile(Generic[T]):
+    """A file that is parsed once per version, however it is changed.
+
+    A signature of times, size and inode tells one version from the next, but not within one tick
+    of the file system's clock. So a signature read within two seconds of the newer of mtime and
+    ctime is not trusted yet: the bytes are compared then (Git calls such a file racily clean).
+
+    Args:
+        path: the file; a link is followed at each read.
+        parse: makes the value out of the bytes; called once per version.
+        limit: bytes; a larger file is refused.
+        otherwise: what happens where the file cannot be read, for the log.
+    """
+
+    def __init__(
+        self, path: str, parse: Callable[[bytes], T], *, limit: int, otherwise: str
+    ) -> None:
+        self.path = path
+        self._parse = parse
+        self._limit = limit
+        self._otherwise = otherwise
+        self._seen: _Version[T] | None = None
+        self._complaint = ""
+
+    def read(self, status: os.stat_result | None = None) -> T | None:
+        """Return the value of the present version; None where it cannot be read, logged once.
+
+        Args:
+            status: the file's, where it was just taken; else it is taken here.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: the file is gone, and its last value with it.
+        """
+        try:
+            value = self._read_if_changed(status or os.stat(self.path))
+        except MISSING:
+            self._seen = None
+            raise
+        except OSError as error:
+            self._complain(f"{error}; {self._otherwise}")
+            return None
+        self._complaint = ""
+        return value
+
+    def last(self) -> T | None:
+        """Return the value of the last version that could be read, or None."""
+        return self._seen.value if self._seen else None
+
+    def _read_if_changed(self, status: os.stat_result) -> T:
+        seen = self._seen
+        if seen and seen.settled and seen.signature == _signature(status):
+            return seen.value
+        return self._read_again(seen)
+
+    def _read_again(self, seen: _Version[T] | None) -> T:
+        now = time.time_ns()
+        data, status = read_bytes(self.path, limit=self._limit)
+        digest = sha256(data).digest()
+        value = seen.value if seen and seen.digest == digest else self._parse(data)
+        settled = now - max(status.st_mtime_ns, status.st_ctime_ns) >= _SETTLING_TIME
+        self._seen = _Version(_signature(status), settled, digest, value)
+        return value
+
+    def _complain(self, complaint: str) -> None:
+        if complaint != self._complaint:
+            self._complaint = complaint
+            _logger.warning("%s", complaint)
+
+
+def _signature(status: os.stat_result) -> tuple[int, ...]:
+    return (
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_size,
+        status.st_ino,
+        status.st_dev,
+    )
+
+
+def read_bytes(path: str, *, limit: int) -> tuple[bytes, os.stat_result]:
+    """Return a regular file's bytes and the status they belong to.
+
+    Raises:
+        OSError: the file is missing, unreadable, no regular file, or larger than `limit` bytes.
+    """
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", path)
+        if status.st_size > limit:
+            raise OSError(errno.EFBIG, f"Larger than {limit} bytes", path)
+        return file.read(), status
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # Opening a named pipe would wait for its writer, and the request with it.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def replace(path: str, data: bytes) -> None:
+    """Put `data` in the place of a file's bytes, atomically and durably.
+
+    Goes through a link to its target. The file keeps its mode and, where the user may set them,
+    its owner and group; a new one gets `0666 & ~umask`.
+
+    Raises:
+        OSError: the file is as it was.
+    """
+    target = os.path.realpath(path)
+    temporary = f"{target}.{secrets.token_hex(8)}.tmp"
+    try:
+        _write_new(temporary, data, like=target)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_directory(os.path.dirname(target))
+
+
+def remove(path: str) -> None:
+    """Remove a file or a link, durably; one that is gone already is no error."""
+    with suppress(*MISSING):
+        os.unlink(path)
+    _sync_directory(os.path.dirname(path))
+
+
+@contextmanager
+def locked(directory: str) -> Iterator[None]:
+    """Keep other writers out, so that what two people add at once is not lost.
+
+    Readers need no lock. It lies on the directory itself, ends with the process, and is done
+    without where the file system has none: that must not keep a site open.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+def _write_new(path: str, data: bytes, *, like: str) -> None:
+    # The mode of open() lets the kernel apply the umask, which cannot be read without setting it.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    with open(descriptor, "wb") as file:
+        with suppress(FileNotFoundError):
+            _copy_owner_and_mode(os.stat(like), descriptor)
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _copy_owner_and_mode(old: os.stat_result, descriptor: int) -> None:
+    with suppress(PermissionError):
+        os.fchown(descriptor, -1, old.st_gid)
+    with suppress(PermissionError):
+        os.fchown(descriptor, old.st_uid, -1)
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+
+
+def _sync_directory(directory: str) -> None:
+    # Some file systems cannot sync a directory; the change itself is made by now.
+    with suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,221 @@
+"""The WSGI middleware: looks at the flag on each request, and lets through or answers 503.
+
+Behind a proxy, list it in `trusted_proxies`. With the list empty the address that connects is the
+client's, so that an exempt proxy lets everybody in who comes through it. With too wide a list
+(whole networks in which your visitors are too) anybody in it can name any address.
+
+    application = MaintenanceMiddleware(application, "var", trusted_proxies=["127.0.0.1"])
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterable
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from maintenance_wsgi.client_ip import ClientIP, ClientIPResolver, Reason, peer_text
+from maintenance_wsgi.details import checked_seconds
+from maintenance_wsgi.errors import ConfigError, ConfigTypeError, list_of_texts
+from maintenance_wsgi.mode import MaintenanceMode
+from maintenance_wsgi.page import MaintenancePage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from _typeshed import OptExcInfo
+
+_logger = logging.getLogger("maintenance_wsgi")
+_EXEMPT = ("X-Maintenance-Mode", "exempt")
+_PRIVATE = ("Cache-Control", "private, no-store")
+# Fields that let a cache keep an answer whatever Cache-Control says. RFC 9213 gives each kind of
+# cache a "...-Cache-Control" of its own; nginx obeys X-Accel-Expires, Akamai Edge-Control.
+_CACHE_FIELDS = {"expires", "surrogate-control", "x-accel-expires", "edge-control"}
+_WARNING_INTERVAL = 60.0
+
+
+class MaintenanceMiddleware:
+    """Puts a WSGI application into maintenance mode while a flag file exists.
+
+    Args:
+        application: a WSGI callable, or `"package.module:attribute"`. The latter is imported now
+            while maintenance is off, else when the first request is let through, so that the
+            maintenance page stands while the code cannot be imported.
+        mode: directory of the two files, or a MaintenanceMode.
+        trusted_proxies: addresses and networks whose `client_ip_header` is believed, and
+            `"unix:"` for connections through a Unix socket.
+        client_ip_header: the one header to read there.
+        exempt_paths: paths that are let through for everybody. One that ends in `/` covers all
+            below it, any other exactly itself.
+        retry_after: seconds for the `Retry-After` of the 503, or None for no such header; what
+            the flag file says goes first.
+
+    Raises:
+        ConfigError, ConfigTypeError: an argument is refused; the message names it.
+        StateError: the directory cannot be searched by this user.
+    """
+
+    def __init__(  # noqa: PLR0913 (the options of the product; all but two by keyword)
+        self,
+        application: WSGIApplication | str,
+        mode: MaintenanceMode | str | os.PathLike[str],
+        *,
+        trusted_proxies: Iterable[str] = (),
+        client_ip_header: str = "X-Forwarded-For",
+        exempt_paths: Iterable[str] = (),
+        retry_after: int | None = 300,
+    ) -> None:
+        if retry_after is not None:
+            checked_seconds("retry_after", retry_after)
+        self._resolver = ClientIPResolver(trusted_proxies, client_ip_header)
+        self._exempt_paths = _ExemptPaths(exempt_paths)
+        self._page = MaintenancePage(retry_after)
+        self._mode = mode if isinstance(mode, MaintenanceMode) else MaintenanceMode(mode)
+        self._application = self._load(application)
+        self._next_warning = 0.0
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request: by the application, or with the 503."""
+        flag = self._mode.flag()
+        if flag is None:
+            return self._application(environ, start_response)
+        if self._exempt_paths.match(environ):
+            return self._application(environ, _marked(start_response))
+        if self._is_exempt(environ):
+            return self._application(environ, _marked_private(start_response))
+        details = self._mode.details(flag)
+        if details is None:
+            return self._application(environ, start_response)
+        return self._page(environ, start_response, details)
+
+    def _is_exempt(self, environ: WSGIEnvironment) -> bool:
+        client = self._resolver.resolve(environ)
+        if client.address is not None and self._mode.exempts(client.address):
+            return True
+        self._warn_of_trust(environ, client)
+        return False
+
+    def _warn_of_trust(self, environ: WSGIEnvironment, client: ClientIP) -> None:
+        hint = _TRUST_HINTS.get(client.reason)
+        value = self._resolver.header_value(environ)
+        if hint is None or (client.reason is Reason.DIRECT_PEER and not value):
+            return
+        now = time.monotonic()
+        if now >= self._next_warning:
+            self._next_warning = now + _WARNING_INTERVAL
+            peer = ascii(peer_text(environ))[:80]
+            header = f"{self._resolver.header}: {ascii(value)[:200]}"
+            _logger.warning("blocked a request from %s (%s): %s", peer, header, hint)
+
+    def _load(self, application: WSGIApplication | str) -> WSGIApplication:
+        if isinstance(application, str):
+            named = _NamedApplication(application)
+            return named if self._mode.is_enabled() else named.load()
+        return _checked_application(application, repr(application))
+
+
+_TRUST_HINTS = {
+    Reason.DIRECT_PEER: "the header is ignored, because the peer is no trusted proxy;"
+    " if it is a proxy of yours, add it to trusted_proxies",
+    Reason.UNKNOWN_PEER: "the peer is no IP address, so the client is unknown;"
+    " if it is a Unix socket of your proxy, add 'unix:' to trusted_proxies",
+    Reason.NO_HEADER: "the peer is trusted but sent no such header, so the client is unknown;"
+    " let the proxy set it, or the server pass it on",
+    Reason.EMPTY_ENTRY: "the header has an empty entry where the client's address is looked for",
+    Reason.UNREADABLE_ENTRY: "the header has no address where the client's is looked for",
+}
+
+
+class _NamedApplication:
+    """An application that is imported when it is first called."""
+
+    def __init__(self, name: str) -> None:
+        module, colon, attribute = name.partition(":")
+        parts = [*module.split("."), *attribute.split(".")]
+        if not colon or not all(part.isidentifier() for part in parts):
+            raise ConfigError(
+                f"application: {name!r} is not of the form 'package.module:attribute'"
+            )
+        self._name = name
+        self._application: WSGIApplication | None = None
+
+    def load(self) -> WSGIApplication:
+        self._application = _checked_application(resolve_name(self._name), repr(self._name))
+        return self._application
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        application = self._application or self.load()
+        return application(environ, start_response)
+
+
+def _checked_application(application: object, name: str) -> WSGIApplication:
+    if not callable(application):
+        raise ConfigTypeError(f"application: {name} is no WSGI callable")
+    return application
+
+
+class _ExemptPaths:
+    """The paths that are let through for everybody."""
+
+    def __init__(self, entries: Iterable[str]) -> None:
+        paths = [_checked_path(entry) for entry in list_of_texts("exempt_paths", entries)]
+        self._exact = frozenset(path for path in paths if not path.endswith("/"))
+        self._prefixes = tuple(path for path in paths if path.endswith("/"))
+
+    def match(self, environ: WSGIEnvironment) -> bool:
+        if not self._exact and not self._prefixes:
+            return False
+        path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
+        if path in self._exact:
+            return True
+        # "/webhooks/../admin" is below "/webhooks/" for us, and may be "/admin" for whoever
+        # resolves it behind us.
+        return path.startswith(self._prefixes) and not _has_odd_segment(path)
+
+
+def _checked_path(entry: str) -> str:
+    if not entry.startswith("/") or "?" in entry or "#" in entry:
+        raise ConfigError(
+            f"exempt_paths: {entry!r} is no path; write '/healthz', or '/webhooks/' for all below"
+        )
+    if entry == "/":
+        raise ConfigError("exempt_paths: '/' would let every request through")
+    if _has_odd_segment(entry):
+        raise ConfigError(f"exempt_paths: {entry!r} has an empty, '.' or '..' segment")
+    # PEP 3333: the environ holds the path's bytes as latin-1 text.
+    return entry.encode().decode("latin-1")
+
+
+def _has_odd_segment(path: str) -> bool:
+    segments = path.split("/")[1:]
+    inner = segments[:-1] if segments[-1] == "" else segments
+    return not {"", ".", ".."}.isdisjoint(inner)
+
+
+def _marked(start_response: StartResponse) -> StartResponse:
+    return _replacing_fields(start_response, [_EXEMPT], _is_mark)
+
+
+def _marked_private(start_response: StartResponse) -> StartResponse:
+    return _replacing_fields(start_response, [_EXEMPT, _PRIVATE], _is_mark_or_cache_field)
+
+
+def _replacing_fields(
+    start_response: StartResponse, fields: list[tuple[str, str]], replaces: "Callable[[str], bool]"
+) -> StartResponse:
+    def start(
+        status: str, headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None, /
+    ) -> "Callable[[bytes], object]":
+        kept = [field for field in headers if not replaces(field[0].lower())]
+        return start_response(status, kept + fields, exc_info)
+
+    return start
+
+
+def _is_mark(name: str) -> bool:
+    return name == "x-maintenance-mode"
+
+
+def _is_mark_or_cache_field(name: str) -> bool:
+    return _is_mark(name) or name.endswith("cache-control") or name in _CACHE_FIELDS

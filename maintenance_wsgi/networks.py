@@ -1,0 +1,140 @@
+"""Text to IP address or network, and sets of networks.
+
+One strict grammar serves the exemption list, the trusted proxies, proxy headers and the
+socket's own word. A parser that reads more than that (octal, short forms, host names, Unicode
+digits) has been somebody's way past an address filter before: CVE-2021-29921, CVE-2021-28918.
+
+IPv4-mapped IPv6 (RFC 4291 section 2.5.5.2) is folded to IPv4, because a dual-stack listener
+reports its IPv4 clients that way. Beyond that the two families never meet.
+"""
+
+import re
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, MutableSequence
+from functools import lru_cache
+
+from netaddr import AddrFormatError, IPAddress, IPNetwork
+
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
+_ADDRESS = re.compile(rf"{_IPV4}|[0-9A-Fa-f:]*:(?:[0-9A-Fa-f]*|{_IPV4})")
+_PREFIX_LENGTH = re.compile(r"0|[1-9][0-9]{0,2}")
+_HOST_AND_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
+_ZONE = re.compile(r"[0-9A-Za-z._~-]+")
+_WIDTH = {4: 32, 6: 128}
+_MAPPED_PREFIX_LENGTH = 96
+_MAX_PORT = 65535
+# The longest address, ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255, has 45 characters. A longer
+# text is refused before any pattern, any int() and the cache see it.
+_MAX_ADDRESS = 45
+_MAX_NODE = 80
+
+
+def parse_address(text: str) -> IPAddress | None:
+    """Return the address that `text` spells, an IPv4-mapped one as IPv4, or None."""
+    return _folded_address(text) if len(text) <= _MAX_ADDRESS else None
+
+
+# The same few clients and proxies come again and again; an entry costs about 300 bytes.
+@lru_cache(maxsize=4096)
+def _folded_address(text: str) -> IPAddress | None:
+    address = _read_address(text)
+    if address is None or not address.is_ipv4_mapped():
+        return address
+    return address.ipv4()
+
+
+def _read_address(text: str) -> IPAddress | None:
+    if len(text) > _MAX_ADDRESS or not _ADDRESS.fullmatch(text):
+        return None
+    try:
+        return IPAddress(text, version=6 if ":" in text else 4)
+    except AddrFormatError:
+        return None
+
+
+def parse_network(text: str) -> IPNetwork | None:
+    """Return the network that an address or `address/prefix length` spells, or None.
+
+    Host bits are masked. An IPv4-mapped network of /96 or longer is folded to IPv4.
+    """
+    host, slash, length = text.partition("/")
+    address = _read_address(host)
+    if address is None or (slash and not _PREFIX_LENGTH.fullmatch(length)):
+        return None
+    width = _WIDTH[address.version]
+    prefix = int(length) if slash else width
+    if prefix > width:
+        return None
+    if prefix >= _MAPPED_PREFIX_LENGTH and address.is_ipv4_mapped():
+        address, prefix = address.ipv4(), prefix - _MAPPED_PREFIX_LENGTH
+    return IPNetwork((int(address), prefix), version=address.version).cidr
+
+
+def parse_node(text: str) -> IPAddress | None:
+    """Return the client address in `text` as a proxy or a server writes it, or None.
+
+    Accepted are `v4`, `v4:port`, `v6`, `[v6]` and `[v6]:port`. A zone is accepted on a link-local
+    address only, and dropped (RFC 4007 section 11). The unspecified address is no client.
+    """
+    address = parse_address(text)
+    if address is None:
+        address = _parse_decorated(text)
+    return address if address is not None and int(address) else None
+
+
+def _parse_decorated(text: str) -> IPAddress | None:
+    if len(text) > _MAX_NODE:
+        return None
+    host = text
+    if match := _HOST_AND_PORT.fullmatch(text):
+        host = match["v6"] or match["v4"]
+        brackets_around_ipv4 = match["v6"] and ":" not in host
+        if brackets_around_ipv4 or int(match["port"] or 0) > _MAX_PORT:
+            return None
+    host, percent, zone = host.partition("%")
+    address = parse_address(host)
+    if address is None or not percent:
+        return address
+    link_local = address.version == 6 and address.is_link_local()  # noqa: PLR2004 (IPv6)
+    return address if link_local and _ZONE.fullmatch(zone) else None
+
+
+def network_text(network: IPNetwork) -> str:
+    """Return the canonical spelling: an address alone, or `network/prefix length`."""
+    alone = network.prefixlen == _WIDTH[network.version]
+    return str(network.ip if alone else network)
+
+
+class NetworkSet:
+    """An immutable set of networks: `address in networks` costs one bisection at any size.
+
+    The networks of a family are merged and kept as the sorted bounds of their ranges, first
+    address and the one after the last in turn. An odd number of bounds at or below an address
+    means that it lies inside.
+    """
+
+    __slots__ = ("_bounds",)
+
+    def __init__(self, networks: Iterable[IPNetwork] = ()) -> None:
+        ranges: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
+        for network in networks:
+            ranges[network.version].append((network.first, network.last + 1))
+        self._bounds: dict[int, MutableSequence[int]] = {
+            4: array("Q", _merged_bounds(ranges[4])),
+            6: _merged_bounds(ranges[6]),
+        }
+
+    def __contains__(self, address: IPAddress) -> bool:
+        return bisect_right(self._bounds[address.version], int(address)) % 2 == 1
+
+
+def _merged_bounds(ranges: list[tuple[int, int]]) -> list[int]:
+    bounds: list[int] = []
+    for first, end in sorted(ranges):
+        if bounds and first <= bounds[-1]:
+            bounds[-1] = max(bounds[-1], end)
+        else:
+            bounds += (first, end)
+    return bounds
