@@ -43,9 +43,7 @@ class ExemptionList:
 
     def describe_bad(self) -> str:
         """Return the first bad entries with their lines, safe to print on one line."""
-        shown = ", ".join(
-            f"{ascii(entry.text[:64])} (line {entry.line})" for entry in self.bad[:_SHOWN]
-        )
+        shown = ", ".join(f"{entry.text[:64]!a} (line {entry.line})" for entry in self.bad[:_SHOWN])
         more = len(self.bad) - _SHOWN
         return f"{shown} and {more} more" if more > 0 else shown
 
