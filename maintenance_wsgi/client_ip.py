@@ -190,6 +190,7 @@ def _forwarded_elements(value: str) -> list[str]:
 
 
 def _forwarded_node(element: str) -> IPAddress | None:
+    element = element.lstrip(" \t;")
     pairs: dict[str, str] = {}
     position = 0
     while position < len(element):

@@ -117,8 +117,7 @@ class MaintenanceMode:
                 self._complaint = str(error)
                 _logger.warning("%s; the last known state stands", error)
             return self._last_flag
-        if self._complaint:
-            self._complaint = ""
+        self._complaint = ""
         return self._last_flag
 
     def details(self, flag: os.stat_result) -> Details | None:
@@ -244,11 +243,11 @@ class MaintenanceMode:
                 _logger.warning("%s: comments dropped", self._list_path)
 
     def _first_flag(self) -> os.stat_result | None:
-        if not os.path.isdir(self.directory):
-            _logger.warning("%s is not there yet: maintenance is off", self.directory)
         try:
             return os.stat(self._flag_path)
         except files.MISSING:
+            if not os.path.isdir(self.directory):
+                _logger.warning("%s is not there yet: maintenance is off", self.directory)
             return None
         except OSError as error:
             raise StateError(

@@ -1,13 +1,16 @@
 """The answer that a blocked visitor gets: one 503, as HTML or as a problem document."""
 
 import json
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from html import escape
 from math import ceil
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from werkzeug.wrappers import Request
+from werkzeug.wsgi import get_input_stream
 
 from maintenance_wsgi.details import Details
 
@@ -21,6 +24,11 @@ _HTML = """<!DOCTYPE html>
 <main><h1>{title}</h1><p>{detail}</p></main>
 </html>
 """
+# A body is read for at most so many seconds, and up to 128 MiB.
+_BODY_SECONDS = 30
+_BODY_CHUNK = 64 * 1024
+_BODY_CHUNKS = 2048
+_NO_BODY = (None, "", "0")
 _PROBLEM = "application/problem+json"
 _OFFERED = ("text/html", _PROBLEM, "application/json")
 
@@ -56,6 +64,7 @@ class MaintenancePage:
         ]
         if retry_after is not None:
             headers.append(("Retry-After", str(retry_after)))
+        _read_body(environ)
         start_response("503 Service Unavailable", headers)
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
 
@@ -65,6 +74,23 @@ class MaintenancePage:
             if left > 0:
                 return left
         return self._retry_after if details.retry_after is None else details.retry_after
+
+
+def _read_body(environ: WSGIEnvironment) -> None:
+    """Read the request's body to its end, within bounds.
+
+    A server that answers while the client still sends closes the connection on it, and the client
+    sees a broken connection instead of the answer.
+    """
+    if environ.get("CONTENT_LENGTH") in _NO_BODY and "HTTP_TRANSFER_ENCODING" not in environ:
+        return
+    deadline = time.monotonic() + _BODY_SECONDS
+    # The stream is the server's, and so is what it raises: a client that hangs up, a bad chunk.
+    with suppress(Exception):
+        stream = get_input_stream(environ)
+        for _ in range(_BODY_CHUNKS):
+            if not stream.read(_BODY_CHUNK) or time.monotonic() > deadline:
+                return
 
 
 def _html(details: Details) -> bytes:

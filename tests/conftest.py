@@ -1,0 +1,29 @@
+"""Fixtures that several test modules share."""
+
+from pathlib import Path
+
+import pytest
+
+from maintenance_wsgi import MaintenanceMode
+
+
+@pytest.fixture
+def var(tmp_path: Path) -> Path:
+    directory = tmp_path / "var"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def flag(var: Path) -> Path:
+    return var / ".maintenance.flag"
+
+
+@pytest.fixture
+def ip_list(var: Path) -> Path:
+    return var / ".maintenance.ip"
+
+
+@pytest.fixture
+def mode(var: Path) -> MaintenanceMode:
+    return MaintenanceMode(var)

@@ -1,0 +1,243 @@
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import call, header_environ, load_cases, make_environ, shop
+from hypothesis import given
+from hypothesis import strategies as st
+from netaddr import IPAddress, IPNetwork
+
+from maintenance_wsgi import ConfigError, ConfigTypeError, MaintenanceMiddleware
+from maintenance_wsgi.client_ip import ClientIPResolver, Reason
+
+TRUSTED = ["10.0.0.0/8", "fd00::/8"]
+CASES = load_cases("client_ip.json")
+CONFIGURABLE = [
+    case
+    for case in CASES
+    if not any(
+        entry.endswith(("/0", "/255.0.0.0")) and case["config_may_reject"]
+        for entry in case["trusted_proxies"]
+    )
+]
+
+
+def environ_of(case: dict[str, Any]) -> dict[str, str]:
+    return {"REMOTE_ADDR": case["remote_addr"], **header_environ(case["headers"])}
+
+
+@pytest.mark.parametrize("case", CONFIGURABLE, ids=lambda case: case["id"])
+def test_given_case(case: dict[str, Any]) -> None:
+    resolver = ClientIPResolver(case["trusted_proxies"], case["header"])
+    address = resolver.resolve(environ_of(case)).address
+    answer = address and str(address)
+    assert answer == case["expected"]
+    assert answer not in case["must_not"]
+
+
+def test_given_trust_in_everybody_is_refused() -> None:
+    refused = [case for case in CASES if case not in CONFIGURABLE]
+    assert refused
+    for case in refused:
+        with pytest.raises(ConfigError):
+            ClientIPResolver(case["trusted_proxies"], case["header"])
+
+
+def test_forged_address_of_a_given_case_is_never_let_in(var: Path, flag: Path) -> None:
+    flag.touch()
+    for case in CONFIGURABLE:
+        middleware = MaintenanceMiddleware(
+            shop,
+            var,
+            trusted_proxies=case["trusted_proxies"],
+            client_ip_header=case["header"],
+        )
+        for forbidden in case["must_not"]:
+            # A text that is no address cannot be exempt; nor can it be answered.
+            if forbidden.replace(".", "").replace(":", "").isalnum():
+                (var / ".maintenance.ip").write_text(forbidden)
+                environ = make_environ(case["remote_addr"], **header_environ(case["headers"]))
+                assert call(middleware, environ).code == 503, case["id"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "header", "value", "reason"),
+    [
+        ("192.0.2.9", "X-Forwarded-For", "198.51.100.7", Reason.DIRECT_PEER),
+        ("10.0.0.1", "X-Forwarded-For", "198.51.100.7", Reason.RIGHTMOST_UNTRUSTED),
+        ("10.0.0.1", "X-Forwarded-For", "10.0.0.9, 10.0.0.2", Reason.ALL_TRUSTED),
+        ("10.0.0.1", "X-Real-IP", "198.51.100.7", Reason.SINGLE_HEADER),
+        ("10.0.0.1", "X-Real-IP", "1.2.3.4, 1.2.3.4", Reason.UNREADABLE_ENTRY),
+        ("10.0.0.1", "X-Forwarded-For", " \t ", Reason.NO_HEADER),
+        ("10.0.0.1", "X-Forwarded-For", "1.2.3.4, ", Reason.EMPTY_ENTRY),
+        ("10.0.0.1", "X-Forwarded-For", "1.2.3.4, x", Reason.UNREADABLE_ENTRY),
+        ("10.0.0.1", "Forwarded", 'for=1.2.3.4, for="5.6.7.8', Reason.UNREADABLE_ENTRY),
+        ("", "X-Forwarded-For", "198.51.100.7", Reason.UNKNOWN_PEER),
+    ],
+)
+def test_reason(peer: str, header: str, value: str, reason: Reason) -> None:
+    environ = {"REMOTE_ADDR": peer, **header_environ([(header, value)])}
+    assert ClientIPResolver(TRUSTED, header).resolve(environ).reason is reason
+
+
+@pytest.mark.parametrize(
+    "peer", [None, "", "unix:", "unix:/run/app.sock", "localhost", "<local>", "0.0.0.0", "@"]
+)
+def test_unix_socket_is_trusted_only_where_it_is_named(peer: str | None) -> None:
+    environ = {"HTTP_X_FORWARDED_FOR": "198.51.100.7"}
+    if peer is not None:
+        environ["REMOTE_ADDR"] = peer
+    assert ClientIPResolver(TRUSTED).resolve(environ).address is None
+    assert str(ClientIPResolver(["unix:"]).resolve(environ).address) == "198.51.100.7"
+
+
+@pytest.mark.parametrize("peer", ["example.com", "10.1", "b''", "127.0.0.1x", b"", 7, [], {}])
+def test_other_peers_are_unknown_even_so(peer: object) -> None:
+    environ = {"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": "198.51.100.7"}
+    assert ClientIPResolver(["unix:", *TRUSTED]).resolve(environ).address is None
+
+
+def test_peer_is_what_a_proxy_fix_outside_has_kept() -> None:
+    environ = {
+        "REMOTE_ADDR": "203.0.113.66",
+        "werkzeug.proxy_fix.orig": {"REMOTE_ADDR": "10.0.0.1"},
+        "HTTP_X_FORWARDED_FOR": "198.51.100.7",
+    }
+    assert str(ClientIPResolver(TRUSTED).resolve(environ).address) == "198.51.100.7"
+    assert str(ClientIPResolver().resolve(environ).address) == "10.0.0.1"
+
+
+@pytest.mark.parametrize("value", [None, 7, b"198.51.100.7", ["198.51.100.7"]])
+def test_header_that_is_no_text_is_missing(value: object) -> None:
+    environ = {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": value}
+    assert ClientIPResolver(TRUSTED).resolve(environ).reason is Reason.NO_HEADER
+
+
+@pytest.mark.parametrize(
+    ("value", "address"),
+    [
+        ('FOR="198.51.100.7"', "198.51.100.7"),
+        (r'for="198\.51.100.7"', "198.51.100.7"),
+        ('for=198.51.100.7;host=shop.example:8080;proto="https"', "198.51.100.7"),
+        ('for="198.51.100.7:_x"', "198.51.100.7"),
+        (' ; for=198.51.100.7 ; ;by="_a,b;for=1.2.3.4"', "198.51.100.7"),
+        ("for=198.51.100.7;proto=http;Proto=https", None),
+        ('for="2001:db8::7"', None),
+        ('for="[2001:db8::7]:_port"', "2001:db8::7"),
+        ('for="198.51.100.7"x', None),
+        ("for=198.51.100.7;secret", None),
+        ("proto=https", None),
+    ],
+)
+def test_forwarded_is_read_as_rfc_7239_is_written(value: str, address: str | None) -> None:
+    environ = {"REMOTE_ADDR": "10.0.0.1", "HTTP_FORWARDED": value}
+    found = ClientIPResolver(TRUSTED, "forwarded").resolve(environ).address
+    assert (found and str(found)) == address
+
+
+@pytest.mark.parametrize(
+    ("trusted", "error", "named"),
+    [
+        pytest.param("10.0.0.0/8", ConfigTypeError, "10.0.0.0/8", id="one-text"),
+        pytest.param(b"10.0.0.1", ConfigTypeError, "10.0.0.1", id="bytes"),
+        pytest.param(7, ConfigTypeError, "7", id="no-list"),
+        pytest.param([7], ConfigTypeError, "7", id="no-text"),
+        pytest.param(["*"], ConfigError, r"\*", id="star"),
+        pytest.param(["proxy.example"], ConfigError, "proxy.example", id="host-name"),
+        pytest.param(["fe80::1%eth0"], ConfigError, "fe80::1%eth0", id="zone"),
+        pytest.param(["010.0.0.1"], ConfigError, "010.0.0.1", id="leading-zero"),
+        pytest.param([""], ConfigError, "''", id="empty"),
+        pytest.param(["10.0.0.1", "::/0"], ConfigError, "::/0", id="everybody"),
+        pytest.param(["::ffff:0:0/96"], ConfigError, "::ffff:0:0/96", id="everybody-mapped"),
+    ],
+)
+def test_trusted_proxy_is_refused_by_name(trusted: Any, error: type[Exception], named: str) -> None:
+    with pytest.raises(error, match=named):
+        ClientIPResolver(trusted)
+
+
+@pytest.mark.parametrize("header", ["", "X Forwarded", "X-Forwarded-For:", "a\nb", "é"])
+def test_header_that_is_no_token_is_refused(header: str) -> None:
+    with pytest.raises(ConfigError, match="client_ip_header"):
+        ClientIPResolver(header=header)
+
+
+def test_header_must_be_a_text() -> None:
+    with pytest.raises(ConfigTypeError, match="client_ip_header"):
+        ClientIPResolver(header=None)  # type: ignore[arg-type] # the misuse under test
+
+
+HEADERS = st.one_of(
+    st.text(max_size=80),
+    st.text('0123456789.:,;="\\ \tforunkwFOR[]%_', max_size=80),
+    st.lists(st.ip_addresses().map(str), max_size=6).map(", ".join),
+    st.lists(st.ip_addresses().map(lambda a: f'for="[{a}]:80"'), max_size=6).map(",".join),
+)
+HEADER_NAMES = st.sampled_from(["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+
+
+@given(HEADER_NAMES, st.text(max_size=20), HEADERS)
+def test_nothing_raises(name: str, peer: str, value: str) -> None:
+    environ = {"REMOTE_ADDR": peer, **header_environ([(name, value)])}
+    ClientIPResolver(["unix:", *TRUSTED], name).resolve(environ)
+
+
+@given(HEADER_NAMES, st.ip_addresses(), HEADERS)
+def test_untrusted_peer_stays_itself(name: str, peer: object, value: str) -> None:
+    resolver = ClientIPResolver([], name)
+    without = resolver.resolve({"REMOTE_ADDR": str(peer)})
+    assert (
+        resolver.resolve({"REMOTE_ADDR": str(peer), **header_environ([(name, value)])}) == without
+    )
+
+
+@given(HEADERS, st.sampled_from(["198.51.100.7", "2001:db8:c::7", "unknown", ""]))
+def test_what_a_client_prepends_changes_nothing(prepended: str, appended: str) -> None:
+    resolver = ClientIPResolver(TRUSTED)
+    environ = {"REMOTE_ADDR": "10.0.0.1"}
+    alone = resolver.resolve({**environ, "HTTP_X_FORWARDED_FOR": f"{appended}, 10.0.0.2"})
+    both = {**environ, "HTTP_X_FORWARDED_FOR": f"{prepended}, {appended}, 10.0.0.2"}
+    assert resolver.resolve(both) == alone
+
+
+@given(HEADERS)
+def test_what_a_client_prepends_to_forwarded_never_becomes_the_client(prepended: str) -> None:
+    resolver = ClientIPResolver(TRUSTED, "Forwarded")
+    environ = {"REMOTE_ADDR": "10.0.0.1", "HTTP_FORWARDED": f"{prepended}, for=198.51.100.7"}
+    # Unknown where a quote was left open: that locks out nobody but who opened it.
+    assert str(resolver.resolve(environ).address) in {"198.51.100.7", "None"}
+
+
+@given(HEADERS)
+def test_answer_is_trusted_only_where_every_hop_is(value: str) -> None:
+    environ = {"REMOTE_ADDR": "10.0.0.1", **header_environ([("X-Forwarded-For", value)])}
+    address, reason = ClientIPResolver(TRUSTED).resolve(environ)
+    trusted = address is not None and any(address in IPNetwork(entry) for entry in TRUSTED)
+    assert trusted == (reason is Reason.ALL_TRUSTED)
+    assert address is None or IPAddress(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-Forwarded-For", "10.0.0.2," * 11_000),
+        ("X-Forwarded-For", ":" * 100_000),
+        ("X-Forwarded-For", "," * 100_000),
+        ("Forwarded", "for=10.0.0.2," * 8_000),
+        ("Forwarded", ";" * 100_000),
+        ("Forwarded", 'for=10.0.0.2;x="' + '\\"' * 50_000),
+        ("Forwarded", '"' * 100_000),
+        ("Forwarded", "a=b;" * 25_000),
+        ("Forwarded", ";".join(f"a{n}=" for n in range(15_000))),
+        ("X-Real-IP", "[" * 100_000),
+    ],
+    ids=lambda text: text[:16],
+)
+def test_long_header_costs_little(name: str, value: str) -> None:
+    resolver = ClientIPResolver(TRUSTED, name)
+    environ = {"REMOTE_ADDR": "10.0.0.1", **header_environ([(name, value)])}
+    start = time.process_time()
+    resolver.resolve(environ)
+    # Linear work takes some 20 ms; quadratic work on 100 kB takes minutes.
+    assert time.process_time() - start < 2

@@ -1,0 +1,232 @@
+import fcntl
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from helpers import age
+
+from maintenance_wsgi.files import FollowedFile, locked, read_bytes, remove, replace
+
+
+class Parser:
+    """Keeps what it was given, to see what was parsed and how often."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+
+    def __call__(self, data: bytes) -> bytes:
+        self.seen.append(data)
+        return data
+
+
+@pytest.fixture
+def parser() -> Parser:
+    return Parser()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "file"
+
+
+@pytest.fixture
+def followed(path: Path, parser: Parser) -> FollowedFile[bytes]:
+    return FollowedFile(str(path), parser, limit=100, otherwise="the rest stands")
+
+
+def test_unchanged_file_is_parsed_once(
+    path: Path, followed: FollowedFile[bytes], parser: Parser
+) -> None:
+    path.write_bytes(b"one")
+    for _ in range(5):
+        assert followed.read() == b"one"
+    assert parser.seen == [b"one"]
+
+
+def test_touched_file_is_not_parsed_again(
+    path: Path, followed: FollowedFile[bytes], parser: Parser
+) -> None:
+    path.write_bytes(b"one")
+    followed.read()
+    age(path)
+    assert followed.read() == b"one"
+    assert parser.seen == [b"one"]
+
+
+def test_same_size_rewrite_within_a_tick_is_seen(path: Path, followed: FollowedFile[bytes]) -> None:
+    path.write_bytes(b"0000")
+    status = path.stat()
+    for number in range(1000):
+        text = b"%04d" % number
+        path.write_bytes(text)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert followed.read() == text
+
+
+def test_settled_file_costs_no_read(
+    path: Path, followed: FollowedFile[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_bytes(b"one")
+    monkeypatch.setattr("maintenance_wsgi.files._SETTLING_TIME", -(10**12))
+    followed.read()
+    status = path.stat()
+    path.write_bytes(b"two")
+    # The signature of the version that was read vouches for it: the file is not opened.
+    assert followed.read(status) == b"one"
+    assert followed.read() == b"two"
+
+
+def test_replacement_with_an_old_mtime_is_seen(path: Path, followed: FollowedFile[bytes]) -> None:
+    path.write_bytes(b"one")
+    followed.read()
+    other = path.with_name("other")
+    other.write_bytes(b"two")
+    age(other, 100_000)
+    other.rename(path)
+    assert followed.read() == b"two"
+
+
+def test_link_is_followed_at_each_read(path: Path, followed: FollowedFile[bytes]) -> None:
+    for name in ("a", "b"):
+        target = path.with_name(name)
+        target.write_text(name)
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+        assert followed.read() == name.encode()
+
+
+def test_missing_file_raises_and_forgets(path: Path, followed: FollowedFile[bytes]) -> None:
+    path.write_bytes(b"one")
+    followed.read()
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        followed.read()
+    assert followed.last() is None
+
+
+def make_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**40)
+
+
+def make_loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("make", [make_directory, make_pipe, make_sparse, make_loop])
+def test_unreadable_file_is_logged_once_and_the_last_value_kept(
+    make: object,
+    path: Path,
+    followed: FollowedFile[bytes],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path.write_bytes(b"one")
+    followed.read()
+    path.unlink()
+    assert callable(make)
+    make(path)
+    assert [followed.read(), followed.read()] == [None, None]
+    assert followed.last() == b"one"
+    (record,) = caplog.records
+    assert record.getMessage().endswith("the rest stands")
+    path.rmdir() if path.is_dir() else path.unlink()
+    path.write_bytes(b"two")
+    assert followed.read() == b"two"
+
+
+def test_replace_keeps_the_mode_and_leaves_no_litter(path: Path) -> None:
+    path.write_bytes(b"one")
+    path.chmod(0o640)
+    replace(str(path), b"two")
+    assert path.read_bytes() == b"two"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert os.listdir(path.parent) == ["file"]
+
+
+def test_new_file_gets_what_the_umask_leaves(path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        replace(str(path), b"one")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_replace_goes_through_links(path: Path) -> None:
+    target = path.with_name("shared")
+    target.write_bytes(b"one")
+    path.symlink_to("shared")
+    replace(str(path), b"two")
+    assert path.is_symlink()
+    assert target.read_bytes() == b"two"
+
+
+def test_replace_keeps_the_owner(path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to give a file away")
+    path.write_bytes(b"one")
+    os.chown(path, 12345, 54321)
+    replace(str(path), b"two")
+    assert (path.stat().st_uid, path.stat().st_gid) == (12345, 54321)
+
+
+def test_failed_replace_changes_nothing_and_leaves_no_litter(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        replace(str(path), b"two")
+    assert os.listdir(path.parent) == ["file"]
+    with pytest.raises(FileNotFoundError):
+        replace(str(path.with_name("no") / "file"), b"two")
+
+
+def test_reader_never_sees_half_a_file(path: Path) -> None:
+    contents = [b"a" * 50_000, b"b" * 70_000]
+    replace(str(path), contents[0])
+    done = threading.Event()
+    odd: list[bytes] = []
+
+    def read() -> None:
+        while not done.is_set():
+            data, _ = read_bytes(str(path), limit=10**6)
+            if data not in contents:
+                odd.append(data)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(200):
+        replace(str(path), contents[number % 2])
+    done.set()
+    reader.join(10)
+    assert not odd
+
+
+def test_remove_is_content_with_a_missing_file(path: Path) -> None:
+    path.touch()
+    remove(str(path))
+    remove(str(path))
+    assert not path.exists()
+
+
+def test_lock_keeps_others_out_and_ends(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    with locked(str(tmp_path)), pytest.raises(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(descriptor)
+
+
+def test_directory_that_cannot_be_locked_is_done_without(path: Path) -> None:
+    ran = False
+    with locked(str(path)):
+        ran = True
+    assert ran
