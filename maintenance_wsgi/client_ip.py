@@ -10,12 +10,10 @@ it, to fall back to another header or to answer the proxy's own address lets str
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
-
-from netaddr import IPAddress
+from typing import Any
 
 from maintenance_wsgi.errors import ConfigError, ConfigTypeError, list_of_texts
-from maintenance_wsgi.networks import NetworkSet, parse_network, parse_node
+from maintenance_wsgi.networks import Address, NetworkSet, parse_network, parse_node
 
 _UNIX = "unix:"
 # What servers report as the peer of a Unix socket: gunicorn and cheroot an empty text, waitress
@@ -46,13 +44,6 @@ class Reason(StrEnum):
     UNREADABLE_ENTRY = "unreadable_entry"
 
 
-class ClientIP(NamedTuple):
-    """The client's address, or None where nothing is known, and the reason."""
-
-    address: IPAddress | None
-    reason: Reason
-
-
 class ClientIPResolver:
     """Resolves the client's address from a WSGI environ.
 
@@ -78,15 +69,15 @@ class ClientIPResolver:
         self._trusts_unix = _UNIX in entries
         self._trusted = _trusted_networks(entry for entry in entries if entry != _UNIX)
 
-    def resolve(self, environ: Mapping[str, Any]) -> ClientIP:
+    def resolve(self, environ: Mapping[str, Any]) -> tuple[Address | None, Reason]:
         """Return the client of a request; never raises, whatever the environ holds."""
         text = peer_text(environ)
         peer = parse_node(text.strip(_OWS)) if isinstance(text, str) else None
         if peer is None:
             if not (self._trusts_unix and _is_unix(text)):
-                return ClientIP(None, Reason.UNKNOWN_PEER)
+                return None, Reason.UNKNOWN_PEER
         elif peer not in self._trusted:
-            return ClientIP(peer, Reason.DIRECT_PEER)
+            return peer, Reason.DIRECT_PEER
         return self._resolve_header(self.header_value(environ))
 
     def header_value(self, environ: Mapping[str, Any]) -> str:
@@ -94,25 +85,25 @@ class ClientIPResolver:
         value = environ.get(self._key)
         return value.strip(_OWS) if isinstance(value, str) else ""
 
-    def _resolve_header(self, value: str) -> ClientIP:
+    def _resolve_header(self, value: str) -> tuple[Address | None, Reason]:
         if not value:
             # CVE-2022-31813: `Connection: X-Forwarded-For` made a proxy drop its own header.
             # Its address must not be lent to whoever does that.
-            return ClientIP(None, Reason.NO_HEADER)
+            return None, Reason.NO_HEADER
         if self._hops is None:
             address = parse_node(value)
-            return ClientIP(address, Reason.SINGLE_HEADER if address else Reason.UNREADABLE_ENTRY)
+            return address, Reason.SINGLE_HEADER if address else Reason.UNREADABLE_ENTRY
         return self._walk(self._hops(value))
 
-    def _walk(self, hops: Iterator[tuple[str, IPAddress | None]]) -> ClientIP:
+    def _walk(self, hops: Iterator[tuple[str, Address | None]]) -> tuple[Address | None, Reason]:
         address = None
         for text, address in hops:
             if address is None:
                 reason = Reason.UNREADABLE_ENTRY if text else Reason.EMPTY_ENTRY
-                return ClientIP(None, reason)
+                return None, reason
             if address not in self._trusted:
-                return ClientIP(address, Reason.RIGHTMOST_UNTRUSTED)
-        return ClientIP(address, Reason.ALL_TRUSTED)
+                return address, Reason.RIGHTMOST_UNTRUSTED
+        return address, Reason.ALL_TRUSTED
 
 
 def _environ_key(header: str) -> str:
@@ -148,7 +139,7 @@ def peer_text(environ: Mapping[str, Any]) -> object:
     """Return what the server reports as the other end of the connection, whatever it is."""
     # A ProxyFix outside has put a header's text in REMOTE_ADDR and kept the socket's word here.
     original = environ.get("werkzeug.proxy_fix.orig")
-    source = original if isinstance(original, Mapping) else environ
+    source = original if isinstance(original, dict) else environ
     return source.get("REMOTE_ADDR")
 
 
@@ -158,7 +149,7 @@ def _is_unix(text: object) -> bool:
     return text in _UNIX_PEERS or text.startswith(_UNIX)
 
 
-def _forwarded_for_hops(value: str) -> Iterator[tuple[str, IPAddress | None]]:
+def _forwarded_for_hops(value: str) -> Iterator[tuple[str, Address | None]]:
     # X-Forwarded-For has no quoting: a quote that a client opens must not swallow the entry that
     # the proxy appends. Cut from the right, so that the cost follows the trusted hops.
     end = len(value)
@@ -169,7 +160,7 @@ def _forwarded_for_hops(value: str) -> Iterator[tuple[str, IPAddress | None]]:
         end = comma
 
 
-def _forwarded_hops(value: str) -> Iterator[tuple[str, IPAddress | None]]:
+def _forwarded_hops(value: str) -> Iterator[tuple[str, Address | None]]:
     for element in reversed(_forwarded_elements(value)):
         text = element.strip(_OWS)
         yield text, _forwarded_node(text)
@@ -189,7 +180,7 @@ def _forwarded_elements(value: str) -> list[str]:
     return [*elements, value[start:]]
 
 
-def _forwarded_node(element: str) -> IPAddress | None:
+def _forwarded_node(element: str) -> Address | None:
     element = element.lstrip(" \t;")
     pairs: dict[str, str] = {}
     position = 0
@@ -202,7 +193,7 @@ def _forwarded_node(element: str) -> IPAddress | None:
     return _read_forwarded_for(pairs.get("for", ""))
 
 
-def _read_forwarded_for(value: str) -> IPAddress | None:
+def _read_forwarded_for(value: str) -> Address | None:
     if value.startswith('"'):
         node = _QUOTED_PAIR.sub(r"\1", value[1:-1])
     elif _TOKEN.fullmatch(value):
@@ -215,7 +206,7 @@ def _read_forwarded_for(value: str) -> IPAddress | None:
     return parse_node(node)
 
 
-_LIST_HEADERS: dict[str, Callable[[str], Iterator[tuple[str, IPAddress | None]]]] = {
+_LIST_HEADERS: dict[str, Callable[[str], Iterator[tuple[str, Address | None]]]] = {
     "HTTP_X_FORWARDED_FOR": _forwarded_for_hops,
     "HTTP_FORWARDED": _forwarded_hops,
 }

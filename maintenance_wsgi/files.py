@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -26,8 +27,7 @@ _SETTLING_TIME = 2_000_000_000  # nanoseconds; the coarsest file times in use (F
 
 @dataclass(frozen=True, slots=True)
 class _Version(Generic[T]):
-    signature: tuple[int, ...]
-    settled: bool
+    signature: tuple[int, ...] | None  # None while it cannot be trusted yet
     digest: bytes
     value: T
 
@@ -66,7 +66,11 @@ class FollowedFile(Generic[T]):
             FileNotFoundError, NotADirectoryError: the file is gone, and its last value with it.
         """
         try:
-            value = self._read_if_changed(status or os.stat(self.path))
+            status = status or os.stat(self.path)
+            seen = self._seen
+            if seen and seen.signature == _signature(status):
+                return seen.value
+            value = self._read_again(seen)
         except MISSING:
             self._seen = None
             raise
@@ -80,19 +84,13 @@ class FollowedFile(Generic[T]):
         """Return the value of the last version that could be read, or None."""
         return self._seen.value if self._seen else None
 
-    def _read_if_changed(self, status: os.stat_result) -> T:
-        seen = self._seen
-        if seen and seen.settled and seen.signature == _signature(status):
-            return seen.value
-        return self._read_again(seen)
-
     def _read_again(self, seen: _Version[T] | None) -> T:
         now = time.time_ns()
         data, status = read_bytes(self.path, limit=self._limit)
         digest = sha256(data).digest()
         value = seen.value if seen and seen.digest == digest else self._parse(data)
         settled = now - max(status.st_mtime_ns, status.st_ctime_ns) >= _SETTLING_TIME
-        self._seen = _Version(_signature(status), settled, digest, value)
+        self._seen = _Version(_signature(status) if settled else None, digest, value)
         return value
 
     def _complain(self, complaint: str) -> None:
@@ -101,14 +99,9 @@ class FollowedFile(Generic[T]):
             _logger.warning("%s", complaint)
 
 
-def _signature(status: os.stat_result) -> tuple[int, ...]:
-    return (
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-        status.st_size,
-        status.st_ino,
-        status.st_dev,
-    )
+_signature: Callable[[os.stat_result], tuple[int, ...]] = attrgetter(
+    "st_mtime_ns", "st_ctime_ns", "st_size", "st_ino"
+)
 
 
 def read_bytes(path: str, *, limit: int) -> tuple[bytes, os.stat_result]:

@@ -11,11 +11,12 @@ import logging
 import os
 import time
 from collections.abc import Iterable
+from functools import lru_cache, partial
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from maintenance_wsgi.client_ip import ClientIP, ClientIPResolver, Reason, peer_text
+from maintenance_wsgi.client_ip import ClientIPResolver, Reason, peer_text
 from maintenance_wsgi.details import checked_seconds
 from maintenance_wsgi.errors import ConfigError, ConfigTypeError, list_of_texts
 from maintenance_wsgi.mode import MaintenanceMode
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from _typeshed import OptExcInfo
 
 _logger = logging.getLogger("maintenance_wsgi")
+_MARK = "x-maintenance-mode"
 _EXEMPT = ("X-Maintenance-Mode", "exempt")
 _PRIVATE = ("Cache-Control", "private, no-store")
 # Fields that let a cache keep an answer whatever Cache-Control says. RFC 9213 gives each kind of
@@ -81,25 +83,27 @@ class MaintenanceMiddleware:
         if flag is None:
             return self._application(environ, start_response)
         if self._exempt_paths.match(environ):
-            return self._application(environ, _marked(start_response))
+            return self._application(environ, partial(_start_exempt_path, start_response))
         if self._is_exempt(environ):
-            return self._application(environ, _marked_private(start_response))
+            return self._application(environ, partial(_start_exempt_client, start_response))
         details = self._mode.details(flag)
         if details is None:
             return self._application(environ, start_response)
         return self._page(environ, start_response, details)
 
     def _is_exempt(self, environ: WSGIEnvironment) -> bool:
-        client = self._resolver.resolve(environ)
-        if client.address is not None and self._mode.exempts(client.address):
+        address, reason = self._resolver.resolve(environ)
+        if address is not None and self._mode.exempts(address):
             return True
-        self._warn_of_trust(environ, client)
+        self._warn_of_trust(environ, reason)
         return False
 
-    def _warn_of_trust(self, environ: WSGIEnvironment, client: ClientIP) -> None:
-        hint = _TRUST_HINTS.get(client.reason)
+    def _warn_of_trust(self, environ: WSGIEnvironment, reason: Reason) -> None:
+        hint = _TRUST_HINTS.get(reason)
+        if hint is None:
+            return
         value = self._resolver.header_value(environ)
-        if hint is None or (client.reason is Reason.DIRECT_PEER and not value):
+        if reason is Reason.DIRECT_PEER and not value:
             return
         now = time.monotonic()
         if now >= self._next_warning:
@@ -193,29 +197,29 @@ def _has_odd_segment(path: str) -> bool:
     return not {"", ".", ".."}.isdisjoint(inner)
 
 
-def _marked(start_response: StartResponse) -> StartResponse:
-    return _replacing_fields(start_response, [_EXEMPT], _is_mark)
+def _start_exempt_path(
+    start_response: StartResponse,
+    status: str,
+    headers: list[tuple[str, str]],
+    exc_info: "OptExcInfo | None" = None,
+    /,
+) -> "Callable[[bytes], object]":
+    kept = [field for field in headers if field[0].lower() != _MARK]
+    return start_response(status, [*kept, _EXEMPT], exc_info)
 
 
-def _marked_private(start_response: StartResponse) -> StartResponse:
-    return _replacing_fields(start_response, [_EXEMPT, _PRIVATE], _is_mark_or_cache_field)
+def _start_exempt_client(
+    start_response: StartResponse,
+    status: str,
+    headers: list[tuple[str, str]],
+    exc_info: "OptExcInfo | None" = None,
+    /,
+) -> "Callable[[bytes], object]":
+    kept = [field for field in headers if not _is_replaced(field[0])]
+    return start_response(status, [*kept, _PRIVATE, _EXEMPT], exc_info)
 
 
-def _replacing_fields(
-    start_response: StartResponse, fields: list[tuple[str, str]], replaces: "Callable[[str], bool]"
-) -> StartResponse:
-    def start(
-        status: str, headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None, /
-    ) -> "Callable[[bytes], object]":
-        kept = [field for field in headers if not replaces(field[0].lower())]
-        return start_response(status, kept + fields, exc_info)
-
-    return start
-
-
-def _is_mark(name: str) -> bool:
-    return name == "x-maintenance-mode"
-
-
-def _is_mark_or_cache_field(name: str) -> bool:
-    return _is_mark(name) or name.endswith("cache-control") or name in _CACHE_FIELDS
+@lru_cache(maxsize=256)
+def _is_replaced(name: str) -> bool:
+    name = name.lower()
+    return name == _MARK or name in _CACHE_FIELDS or name.endswith("cache-control")

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from netaddr import IPAddress, IPNetwork
+from netaddr import IPNetwork
 
 from maintenance_wsgi import files
 from maintenance_wsgi.details import (
@@ -36,7 +36,7 @@ from maintenance_wsgi.exemptions import (
     parse_exemptions,
     render_exemptions,
 )
-from maintenance_wsgi.networks import NetworkSet
+from maintenance_wsgi.networks import Address, NetworkSet
 
 _FLAG_NAME = ".maintenance.flag"
 _LIST_NAME = ".maintenance.ip"
@@ -127,7 +127,7 @@ class MaintenanceMode:
         except files.MISSING:
             return None
 
-    def exempts(self, address: IPAddress) -> bool:
+    def exempts(self, address: Address) -> bool:
         """Tell whether the list in force holds `address`."""
         try:
             networks = self._exempt.read()

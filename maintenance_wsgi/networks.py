@@ -13,6 +13,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, MutableSequence
 from functools import lru_cache
+from typing import Literal, NamedTuple
 
 from netaddr import AddrFormatError, IPAddress, IPNetwork
 
@@ -31,18 +32,25 @@ _MAX_ADDRESS = 45
 _MAX_NODE = 80
 
 
-def parse_address(text: str) -> IPAddress | None:
+class Address(NamedTuple):
+    """An IP address as two numbers, which cost less to look up than netaddr's objects."""
+
+    version: Literal[4, 6]
+    value: int
+
+    def __str__(self) -> str:
+        """Return the canonical spelling (RFC 5952)."""
+        return str(IPAddress(self.value, self.version))
+
+
+def parse_address(text: str) -> Address | None:
     """Return the address that `text` spells, an IPv4-mapped one as IPv4, or None."""
-    return _folded_address(text) if len(text) <= _MAX_ADDRESS else None
-
-
-# The same few clients and proxies come again and again; an entry costs about 300 bytes.
-@lru_cache(maxsize=4096)
-def _folded_address(text: str) -> IPAddress | None:
     address = _read_address(text)
-    if address is None or not address.is_ipv4_mapped():
-        return address
-    return address.ipv4()
+    if address is None:
+        return None
+    if address.is_ipv4_mapped():
+        address = address.ipv4()
+    return Address(address.version, int(address))
 
 
 def _read_address(text: str) -> IPAddress | None:
@@ -72,21 +80,23 @@ def parse_network(text: str) -> IPNetwork | None:
     return IPNetwork((int(address), prefix), version=address.version).cidr
 
 
-def parse_node(text: str) -> IPAddress | None:
+def parse_node(text: str) -> Address | None:
     """Return the client address in `text` as a proxy or a server writes it, or None.
 
     Accepted are `v4`, `v4:port`, `v6`, `[v6]` and `[v6]:port`. A zone is accepted on a link-local
     address only, and dropped (RFC 4007 section 11). The unspecified address is no client.
     """
-    address = parse_address(text)
-    if address is None:
-        address = _parse_decorated(text)
-    return address if address is not None and int(address) else None
+    return _parse_node(text) if len(text) <= _MAX_NODE else None
 
 
-def _parse_decorated(text: str) -> IPAddress | None:
-    if len(text) > _MAX_NODE:
-        return None
+# The same few clients and proxies come again and again; an entry costs about 300 bytes.
+@lru_cache(maxsize=4096)
+def _parse_node(text: str) -> Address | None:
+    address = parse_address(text) or _parse_decorated(text)
+    return address if address and address.value else None
+
+
+def _parse_decorated(text: str) -> Address | None:
     host = text
     if match := _HOST_AND_PORT.fullmatch(text):
         host = match["v6"] or match["v4"]
@@ -94,11 +104,11 @@ def _parse_decorated(text: str) -> IPAddress | None:
         if brackets_around_ipv4 or int(match["port"] or 0) > _MAX_PORT:
             return None
     host, percent, zone = host.partition("%")
-    address = parse_address(host)
-    if address is None or not percent:
-        return address
-    link_local = address.version == 6 and address.is_link_local()  # noqa: PLR2004 (IPv6)
-    return address if link_local and _ZONE.fullmatch(zone) else None
+    if not percent:
+        return parse_address(host)
+    address = _read_address(host)
+    link_local = address is not None and address.version == 6 and address.is_link_local()  # noqa: PLR2004 (IPv6)
+    return parse_address(host) if link_local and _ZONE.fullmatch(zone) else None
 
 
 def network_text(network: IPNetwork) -> str:
@@ -126,8 +136,9 @@ class NetworkSet:
             6: _merged_bounds(ranges[6]),
         }
 
-    def __contains__(self, address: IPAddress) -> bool:
-        return bisect_right(self._bounds[address.version], int(address)) % 2 == 1
+    def __contains__(self, address: Address) -> bool:
+        version, value = address
+        return bisect_right(self._bounds[version], value) % 2 == 1
 
 
 def _merged_bounds(ranges: list[tuple[int, int]]) -> list[int]:

@@ -12,7 +12,6 @@ import pytest
 from helpers import Answer, call, make_environ, shop, status_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from netaddr import IPAddress
 from werkzeug.middleware.lint import LintMiddleware
 
 from maintenance_wsgi import (
@@ -22,6 +21,7 @@ from maintenance_wsgi import (
     MaintenanceMode,
     StateError,
 )
+from maintenance_wsgi.networks import Address
 
 EXEMPT = "203.0.113.7"
 PROXIED = {"REMOTE_ADDR": "10.0.0.1"}
@@ -212,7 +212,7 @@ def test_file_wrapper_reaches_the_server(flag: Path, ip_list: Path) -> None:
 class Disabling(MaintenanceMode):
     """Is switched off by somebody in the middle of a request."""
 
-    def exempts(self, address: IPAddress) -> bool:
+    def exempts(self, address: Address) -> bool:
         self.disable()
         return super().exempts(address)
 

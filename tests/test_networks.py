@@ -3,9 +3,10 @@ import ipaddress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from netaddr import IPAddress, IPNetwork
+from netaddr import IPNetwork
 
 from maintenance_wsgi.networks import (
+    Address,
     NetworkSet,
     network_text,
     parse_address,
@@ -13,7 +14,7 @@ from maintenance_wsgi.networks import (
     parse_node,
 )
 
-ADDRESSES = st.ip_addresses().map(lambda address: IPAddress(str(address)))
+ADDRESSES = st.ip_addresses().map(lambda address: Address(address.version, int(address)))
 NETWORKS = st.one_of(
     st.builds(lambda a, n: f"{a}/{n}", st.ip_addresses(v=4), st.integers(0, 32)),
     st.builds(lambda a, n: f"{a}/{n}", st.ip_addresses(v=6), st.integers(0, 128)),
@@ -155,21 +156,21 @@ def test_address_is_read_only_where_the_standard_library_agrees(text: str) -> No
     if address is not None:
         expected = ipaddress.ip_address(text)
         mapped = getattr(expected, "ipv4_mapped", None) or expected
-        assert (address.version, int(address)) == (mapped.version, int(mapped))
+        assert address == (mapped.version, int(mapped))
 
 
 @given(ADDRESSES)
-def test_address_text_round_trips(address: IPAddress) -> None:
+def test_address_text_round_trips(address: Address) -> None:
     parsed = parse_address(str(address))
     assert parsed is not None
     assert parse_address(str(parsed)) == parsed
 
 
 @given(st.lists(NETWORKS, max_size=12), st.lists(ADDRESSES, max_size=5))
-def test_set_agrees_with_a_linear_scan(texts: list[str], others: list[IPAddress]) -> None:
+def test_set_agrees_with_a_linear_scan(texts: list[str], others: list[Address]) -> None:
     networks: list[IPNetwork] = [n for n in map(parse_network, texts) if n is not None]
     edges = [
-        IPAddress(value, network.version)
+        Address(network.version, value)
         for network in networks
         for value in (network.first - 1, network.first, network.last, network.last + 1)
         if 0 <= value < 2 ** (32 if network.version == 4 else 128)
@@ -177,11 +178,12 @@ def test_set_agrees_with_a_linear_scan(texts: list[str], others: list[IPAddress]
     found = NetworkSet(networks)
     for address in edges + others:
         assert (address in found) == any(
-            network.version == address.version and address in network for network in networks
+            network.version == address.version and network.first <= address.value <= network.last
+            for network in networks
         )
 
 
 def test_families_never_meet() -> None:
     everything = NetworkSet([IPNetwork("0.0.0.0/0")])
-    assert IPAddress("198.51.100.1") in everything
-    assert IPAddress("::1") not in everything
+    assert Address(4, 2**32 - 1) in everything
+    assert Address(6, 1) not in everything
