@@ -14,6 +14,7 @@ from maintenance_wsgi.errors import ConfigError, ConfigTypeError
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 # RFC 9111 section 1.2.2: a recipient need not tell larger numbers of seconds apart.
 _MAX_SECONDS = 2**31
+_CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - set(b"\t\n"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +119,20 @@ def checked_seconds(name: str, seconds: int) -> int:
 
 
 def parse_time(text: str) -> datetime | None:
-    """Return the time that RFC 3339 text with an offset spells, or None."""
+    """Return the time in UTC that RFC 3339 text with an offset spells, or None."""
     if not _RFC_3339.fullmatch(text):
         return None
     try:
-        return datetime.fromisoformat(text.upper())
-    except ValueError:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
 
 
 def _text(value: object) -> str | None:
-    # A lone surrogate, which JSON can spell, cannot be sent to anybody.
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    # A lone surrogate, which JSON can spell, cannot be sent; a control character not be shown.
+    return value.encode("utf-8", "replace").decode().translate(_CONTROLS)
 
 
 def _time(value: object) -> datetime | None:

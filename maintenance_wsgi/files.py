@@ -75,7 +75,7 @@ class FollowedFile(Generic[T]):
             self._seen = None
             raise
         except OSError as error:
-            self._complain(f"{error}; {self._otherwise}")
+            self.complain(error)
             return None
         self._complaint = ""
         return value
@@ -93,7 +93,9 @@ class FollowedFile(Generic[T]):
         self._seen = _Version(_signature(status) if settled else None, digest, value)
         return value
 
-    def _complain(self, complaint: str) -> None:
+    def complain(self, error: OSError) -> None:
+        """Log that the file cannot be read, once until it can."""
+        complaint = f"{error}; {self._otherwise}"
         if complaint != self._complaint:
             self._complaint = complaint
             _logger.warning("%s", complaint)

@@ -52,6 +52,9 @@ class MaintenanceMiddleware:
             below it, any other exactly itself.
         retry_after: seconds for the `Retry-After` of the 503, or None for no such header; what
             the flag file says goes first.
+        page: an HTML file, or a directory with `page.html` and `page.<language>.html`, in place
+            of the built-in page; see `maintenance_wsgi.own_page`.
+        cors_origins: origins (`https://shop.example`, or `*`) whose scripts may read the 503.
 
     Raises:
         ConfigError, ConfigTypeError: an argument is refused; the message names it.
@@ -67,12 +70,14 @@ class MaintenanceMiddleware:
         client_ip_header: str = "X-Forwarded-For",
         exempt_paths: Iterable[str] = (),
         retry_after: int | None = 300,
+        page: str | os.PathLike[str] | None = None,
+        cors_origins: Iterable[str] = (),
     ) -> None:
         if retry_after is not None:
             checked_seconds("retry_after", retry_after)
         self._resolver = ClientIPResolver(trusted_proxies, client_ip_header)
         self._exempt_paths = _ExemptPaths(exempt_paths)
-        self._page = MaintenancePage(retry_after)
+        self._page = MaintenancePage(retry_after, page, cors_origins)
         self._mode = mode if isinstance(mode, MaintenanceMode) else MaintenanceMode(mode)
         self._application = self._load(application)
         self._next_warning = 0.0
@@ -84,19 +89,14 @@ class MaintenanceMiddleware:
             return self._application(environ, start_response)
         if self._exempt_paths.match(environ):
             return self._application(environ, partial(_start_exempt_path, start_response))
-        if self._is_exempt(environ):
+        address, reason = self._resolver.resolve(environ)
+        if address is not None and self._mode.exempts(address):
             return self._application(environ, partial(_start_exempt_client, start_response))
         details = self._mode.details(flag)
         if details is None:
             return self._application(environ, start_response)
-        return self._page(environ, start_response, details)
-
-    def _is_exempt(self, environ: WSGIEnvironment) -> bool:
-        address, reason = self._resolver.resolve(environ)
-        if address is not None and self._mode.exempts(address):
-            return True
         self._warn_of_trust(environ, reason)
-        return False
+        return self._page(environ, start_response, details, address)
 
     def _warn_of_trust(self, environ: WSGIEnvironment, reason: Reason) -> None:
         hint = _TRUST_HINTS.get(reason)

@@ -43,6 +43,7 @@ _LIST_NAME = ".maintenance.ip"
 _FLAG_LIMIT = 64 * 1024
 _LIST_LIMIT = 64 * 1024 * 1024
 
+_NO_DETAILS = Details()
 _logger = logging.getLogger("maintenance_wsgi")
 
 
@@ -123,7 +124,7 @@ class MaintenanceMode:
     def details(self, flag: os.stat_result) -> Details | None:
         """Return what the flag file of this status says, or None where it is gone by now."""
         try:
-            return self._details.read(flag) or Details()
+            return self._details.read(flag) or _NO_DETAILS
         except files.MISSING:
             return None
 

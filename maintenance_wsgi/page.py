@@ -1,36 +1,49 @@
-"""The answer that a blocked visitor gets: one 503, as HTML or as a problem document."""
+"""The answer that a blocked visitor gets: one 503, in the format and language that fits.
 
-import json
+What was rendered for a version of the details, a format, a language and a minute of the countdown
+is kept, in a bounded store: a crowd of visitors costs little.
+"""
+
+import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
-from html import escape
+from functools import lru_cache
 from math import ceil
+from typing import NamedTuple
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from werkzeug.wrappers import Request
+from netaddr import IPAddress
 from werkzeug.wsgi import get_input_stream
 
+from maintenance_wsgi.cors import CrossOrigin
 from maintenance_wsgi.details import Details
+from maintenance_wsgi.languages import load_sentences
+from maintenance_wsgi.negotiation import HTML, PROBLEM, choose_format, choose_language
+from maintenance_wsgi.networks import Address
+from maintenance_wsgi.own_page import OwnPage
+from maintenance_wsgi.rendering import (
+    ADDRESS_MARK,
+    Countdown,
+    load_template,
+    render_html,
+    render_problem,
+    render_text,
+)
 
-_TITLE = "Down for maintenance"
-_SENTENCE = "The site is down for maintenance. Please come back soon."
-_HTML = """<!DOCTYPE html>
-<html lang="en" dir="ltr">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<main><h1>{title}</h1><p>{detail}</p></main>
-</html>
-"""
+_STORED = 512
 # A body is read for at most so many seconds, and up to 128 MiB.
 _BODY_SECONDS = 30
 _BODY_CHUNK = 64 * 1024
 _BODY_CHUNKS = 2048
 _NO_BODY = (None, "", "0")
-_PROBLEM = "application/problem+json"
-_OFFERED = ("text/html", _PROBLEM, "application/json")
+
+
+class _Answer(NamedTuple):
+    """An answer up to the visitor's address, which stands between its parts."""
+
+    fields: list[tuple[str, str]]
+    parts: tuple[bytes, ...]
 
 
 class MaintenancePage:
@@ -38,42 +51,127 @@ class MaintenancePage:
 
     Args:
         retry_after: seconds for `Retry-After` where the flag does not say; None for no header.
+        page: an HTML file or a directory of such, in place of the built-in page.
+        cors_origins: origins whose scripts may read the answer.
+
+    Raises:
+        ConfigError, ConfigTypeError: an argument is refused; the message names it.
     """
 
-    def __init__(self, retry_after: int | None) -> None:
+    def __init__(
+        self,
+        retry_after: int | None,
+        page: str | os.PathLike[str] | None,
+        cors_origins: Iterable[str],
+    ) -> None:
         self._retry_after = retry_after
-
-    def __call__(
-        self, environ: WSGIEnvironment, start_response: StartResponse, details: Details
-    ) -> Iterable[bytes]:
-        """Send the answer in the format that the client accepts; `HEAD` gets its headers."""
-        retry_after = self._seconds_left(details)
-        accepted = Request(environ).accept_mimetypes.best_match(_OFFERED, "text/html")
-        if accepted == "text/html":
-            content_type, body = "text/html; charset=utf-8", _html(details)
-        else:
-            content_type, body = _PROBLEM, _problem(details, retry_after)
-        headers = [
-            ("Content-Type", content_type),
-            ("Content-Length", str(len(body))),
-            ("Content-Language", "en"),
+        self._own_page = None if page is None else OwnPage(page)
+        self._cross_origin = CrossOrigin(cors_origins)
+        self._common = [
             ("Cache-Control", "no-store"),
-            ("Vary", "Accept, Accept-Language"),
+            ("Vary", ", ".join(["Accept", "Accept-Language", *self._cross_origin.vary])),
             ("X-Robots-Tag", "noindex"),
             ("X-Maintenance-Mode", "on"),
         ]
-        if retry_after is not None:
-            headers.append(("Retry-After", str(retry_after)))
+        self._template = load_template()
+        self._sentences = load_sentences()
+        self._languages = tuple(self._sentences)
+        self._store: tuple[Details | None, dict[object, _Answer]] = (None, {})
+
+    def __call__(
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        details: Details,
+        client: Address | None,
+    ) -> Iterable[bytes]:
+        """Send the answer; `HEAD` gets its fields alone, a browser's preflight is allowed."""
         _read_body(environ)
-        start_response("503 Service Unavailable", headers)
+        allowed = self._cross_origin.preflight_fields(environ)
+        if allowed:
+            start_response("204 No Content", self._common + allowed)
+            return []
+        countdown = self._countdown(details)
+        fields, body = self._fields_and_body(environ, details, countdown, client)
+        fields = [*fields, ("Content-Length", str(len(body)))]
+        if countdown.retry_after is not None:
+            fields.append(("Retry-After", str(countdown.retry_after)))
+        fields += self._cross_origin.answer_fields(environ)
+        start_response("503 Service Unavailable", fields)
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
 
-    def _seconds_left(self, details: Details) -> int | None:
-        if details.until:
-            left = ceil((details.until - datetime.now(UTC)).total_seconds())
-            if left > 0:
-                return left
-        return self._retry_after if details.retry_after is None else details.retry_after
+    def _countdown(self, details: Details) -> Countdown:
+        seconds = self._retry_after if details.retry_after is None else details.retry_after
+        if details.until is None:
+            return Countdown(seconds, None)
+        left = ceil(details.until.timestamp() - time.time())
+        return Countdown(left, ceil(left / 60)) if left > 0 else Countdown(seconds, 0)
+
+    def _fields_and_body(
+        self,
+        environ: WSGIEnvironment,
+        details: Details,
+        countdown: Countdown,
+        client: Address | None,
+    ) -> tuple[list[tuple[str, str]], bytes]:
+        accept_language = environ.get("HTTP_ACCEPT_LANGUAGE", "")
+        content_type = choose_format(environ.get("HTTP_ACCEPT", ""))
+        address = _public_text(client) if client and content_type is HTML else b""
+        if content_type is HTML and self._own_page:
+            page = self._own_page.find(accept_language)
+            if page:
+                return page.fields + self._common, page.fill(details, countdown, address)
+        language = choose_language(accept_language, self._languages) or "en"
+        # The problem document tells the seconds, the other formats the minutes.
+        moment = countdown if content_type is PROBLEM else countdown.minutes
+        key = (content_type, language, moment, address != b"")
+        answers = self._answers_for(details)
+        answer = answers.get(key)
+        if answer is None:
+            answer = self._render(content_type, language, details, countdown, address)
+            answers[key] = answer
+        return answer.fields, address.join(answer.parts)
+
+    def _answers_for(self, details: Details) -> dict[object, _Answer]:
+        version, answers = self._store
+        if version is not details or len(answers) >= _STORED:
+            answers = {}
+            self._store = (details, answers)
+        return answers
+
+    def _render(
+        self,
+        content_type: str,
+        language: str,
+        details: Details,
+        countdown: Countdown,
+        address: bytes,
+    ) -> _Answer:
+        fields = [
+            ("Content-Type", content_type),
+            ("Content-Language", language),
+            *self._common,
+        ]
+        sentences = self._sentences[language]
+        if content_type is HTML:
+            html = render_html(
+                self._template, sentences, details, countdown, with_address=address != b""
+            )
+            before, mark, after = html.rpartition(ADDRESS_MARK)
+            return _Answer(fields, (before.encode(), after.encode()) if mark else (html.encode(),))
+        render = render_problem if content_type is PROBLEM else render_text
+        return _Answer(fields, (render(sentences, details, countdown).encode(),))
+
+
+@lru_cache(maxsize=4096)
+def _public_text(address: Address) -> bytes:
+    """Return the address where it is one on the Internet, else nothing.
+
+    A visitor can read out his own, so that it can be exempted. Of a private one he learns nothing
+    but how the network behind the proxy looks.
+    """
+    is_public = IPAddress(address.value, address.version).is_global()
+    return str(address).encode() if is_public else b""
 
 
 def _read_body(environ: WSGIEnvironment) -> None:
@@ -91,21 +189,3 @@ def _read_body(environ: WSGIEnvironment) -> None:
         for _ in range(_BODY_CHUNKS):
             if not stream.read(_BODY_CHUNK) or time.monotonic() > deadline:
                 return
-
-
-def _html(details: Details) -> bytes:
-    detail = escape(details.message or _SENTENCE)
-    return _HTML.format(title=_TITLE, detail=detail).encode()
-
-
-def _problem(details: Details, retry_after: int | None) -> bytes:
-    members = {
-        "type": "about:blank",
-        "title": "Service Unavailable",
-        "status": 503,
-        "detail": details.message or _SENTENCE,
-        "retry_after": retry_after,
-        "until": details.until and details.until.isoformat(),
-    }
-    known = {name: value for name, value in members.items() if value is not None}
-    return json.dumps(known).encode("ascii")
