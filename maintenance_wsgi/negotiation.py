@@ -47,7 +47,7 @@ def _choose_format(accept: str) -> str:
     for value, quality in Request({"HTTP_ACCEPT": accept}).accept_mimetypes:
         media_range = value.partition(";")[0].strip().lower()
         found = PROBLEM if media_range.endswith("+json") else _MEDIA_RANGES.get(media_range)
-        if found:
+        if found and quality > 0:
             found_rank = (quality, "*" not in media_range, _ORDER.index(found))
             best, rank = max((best, rank), (found, found_rank), key=itemgetter(1))
     return best

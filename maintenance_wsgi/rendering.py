@@ -71,26 +71,24 @@ def render_problem(sentences: Sentences, details: Details, countdown: Countdown)
 def render_text(sentences: Sentences, details: Details, countdown: Countdown) -> str:
     """Return the answer as plain text."""
     paragraphs = [sentences.title, details.message or sentences.detail]
-    planned = _planned(sentences, countdown)
-    if planned and countdown.minutes and details.until:
-        planned = f"{planned} ({_clock(details.until)})"
-    return "\n\n".join(filter(None, [*paragraphs, planned])) + "\n"
+    paragraphs.append("\n".join(filter(None, _planned(sentences, details, countdown))))
+    return "\n\n".join(filter(None, paragraphs)) + "\n"
 
 
-def _planned(sentences: Sentences, countdown: Countdown) -> str:
-    if countdown.minutes is None:
-        return ""
-    return sentences.back_in(countdown.minutes) if countdown.minutes else sentences.overdue
+def _planned(sentences: Sentences, details: Details, countdown: Countdown) -> tuple[str, str]:
+    """Return when to come back: a sentence that needs no time zone, and the time in UTC."""
+    if countdown.minutes is None or details.until is None:
+        return "", ""
+    if countdown.minutes == 0:
+        return sentences.overdue, ""
+    is_today = details.until.date() == datetime.now(UTC).date()
+    clock = f"{details.until:%H:%M} UTC" if is_today else f"{details.until:%Y-%m-%d %H:%M} UTC"
+    return sentences.back_in(countdown.minutes), clock
 
 
 def _planned_html(sentences: Sentences, details: Details, countdown: Countdown) -> str:
-    planned = _planned(sentences, countdown)
-    if planned and countdown.minutes and details.until:
+    sentence, clock = _planned(sentences, details, countdown)
+    if clock and details.until:
         iso = details.until.isoformat(timespec="seconds")
-        planned += f' <time dir="ltr" datetime="{iso}">({_clock(details.until)})</time>'
-    return planned and f'<p class="planned">{planned}</p>\n'
-
-
-def _clock(until: datetime) -> str:
-    today = until.date() == datetime.now(UTC).date()
-    return f"{until:%H:%M} UTC" if today else f"{until:%Y-%m-%d %H:%M} UTC"
+        sentence += f'\n<time datetime="{iso}">{clock}</time>'
+    return sentence and f"<p>{sentence}</p>\n"

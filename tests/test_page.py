@@ -1,4 +1,8 @@
 import json
+import re
+import time
+import tracemalloc
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,8 +12,9 @@ import pytest
 from helpers import Answer, call, make_environ, shop, status_of
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
-
-PROBLEM = "application/problem+json"
+from maintenance_wsgi.details import Details
+from maintenance_wsgi.languages import load_sentences
+from maintenance_wsgi.page import MaintenancePage
 
 
 @pytest.fixture
@@ -35,29 +40,6 @@ def test_fields_of_the_answer(application: WSGIApplication) -> None:
         "X-Maintenance-Mode": "on",
         "Retry-After": "300",
     }
-
-
-@pytest.mark.parametrize(
-    ("accept", "content_type"),
-    [
-        (None, "text/html; charset=utf-8"),
-        ("", "text/html; charset=utf-8"),
-        ("*/*", "text/html; charset=utf-8"),
-        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html; charset=utf-8"),
-        ("image/avif", "text/html; charset=utf-8"),
-        (";;;,q=", "text/html; charset=utf-8"),
-        ("text/html;q=zzz", "text/html; charset=utf-8"),
-        ("a/b," * 9_000, "text/html; charset=utf-8"),
-        ("application/json", PROBLEM),
-        ("application/json, text/javascript, */*; q=0.01", PROBLEM),
-        (PROBLEM, PROBLEM),
-    ],
-)
-def test_format_is_what_the_client_accepts(
-    accept: str | None, content_type: str, application: WSGIApplication
-) -> None:
-    environ = {} if accept is None else {"HTTP_ACCEPT": accept}
-    assert ask(application, **environ)["Content-Type"] == content_type
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
@@ -121,6 +103,156 @@ def test_retry_after_counts_down_to_the_end(
 ) -> None:
     mode.enable(until=datetime.now(UTC) + timedelta(minutes=40), retry_after=7)
     assert 2380 <= int(ask(application)["Retry-After"]) <= 2400
+
+
+@pytest.mark.parametrize(
+    ("accept", "start"),
+    [
+        ("text/html", "<!DOCTYPE html>"),
+        ("application/json", '{"type": "about:blank", "title": "Dienst nicht verfügbar"'),
+        ("text/plain", "Wartungsarbeiten\n\nWir arbeiten"),
+    ],
+)
+def test_every_format_speaks_the_language(
+    accept: str, start: str, application: WSGIApplication
+) -> None:
+    answer = ask(application, HTTP_ACCEPT=accept, HTTP_ACCEPT_LANGUAGE="de-CH")
+    assert answer.body.decode().startswith(start)
+    assert answer["Content-Language"] == "de"
+    assert answer["Vary"] == "Accept, Accept-Language"
+    assert answer["Content-Length"] == str(len(answer.body))
+
+
+def test_text(application: WSGIApplication, mode: MaintenanceMode) -> None:
+    mode.enable(message="Moving house", until=datetime(2101, 12, 1, 18, tzinfo=UTC))
+    lines = ask(application, HTTP_ACCEPT="text/plain").body.decode().split("\n")
+    assert lines[:3] == ["Down for maintenance", "", "Moving house"]
+    assert lines[4].startswith("We expect to be back in about ")
+    assert lines[5:] == ["2101-12-01 18:00 UTC", ""]
+
+
+def test_page_tells_when_to_come_back(application: WSGIApplication, mode: MaintenanceMode) -> None:
+    until = datetime.now(UTC) + timedelta(minutes=39, seconds=30)
+    mode.enable(until=until)
+    page = ask(application).body.decode()
+    assert "We expect to be back in about 40 minutes." in page
+    assert f'<time datetime="{until.isoformat(timespec="seconds")}">' in page
+    assert f"{until:%H:%M} UTC</time>" in page
+
+
+@pytest.mark.parametrize("accept", ["text/html", "text/plain"])
+def test_page_says_that_it_takes_longer(
+    accept: str, application: WSGIApplication, flag: Path
+) -> None:
+    flag.write_text('{"until": "2001-01-01T00:00:00Z"}')
+    page = ask(application, HTTP_ACCEPT=accept).body.decode()
+    assert "longer than planned" in page
+    assert "UTC" not in page
+
+
+@pytest.mark.parametrize("until", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_until_at_the_end_of_time_is_no_error(
+    until: str, application: WSGIApplication, flag: Path
+) -> None:
+    flag.write_text(json.dumps({"until": until}))
+    assert ask(application).code == 503
+
+
+@pytest.mark.parametrize(
+    ("peer", "shown"),
+    [
+        ("8.8.4.4", b"8.8.4.4"),
+        ("2a00:1450:4001:0::5", b"2a00:1450:4001::5"),
+        ("10.1.2.3", None),
+        ("127.0.0.1", None),
+        ("169.254.1.1", None),
+        ("100.64.0.1", None),
+        ("fd00::1", None),
+        ("::1", None),
+        ("", None),
+    ],
+)
+def test_only_a_public_address_is_shown(
+    peer: str, shown: bytes | None, application: WSGIApplication
+) -> None:
+    body = ask(application, peer=peer).body
+    assert (b"Your address" in body) is (shown is not None)
+    if shown is None:
+        assert not peer or peer.encode() not in body
+    else:
+        assert shown in body
+
+
+def test_address_goes_below_the_message_whatever_it_holds(
+    application: WSGIApplication, flag: Path
+) -> None:
+    flag.write_text('{"message": "a\\u0000b\\u001b[31m\\nc"}')
+    page = ask(application, peer="8.8.4.4").body.decode()
+    assert "ab[31m\nc</p>" in page
+    assert page.count("8.8.4.4") == 1
+
+
+@pytest.mark.parametrize("language", load_sentences())
+def test_page_is_one_small_file(
+    language: str, application: WSGIApplication, mode: MaintenanceMode
+) -> None:
+    mode.enable(message="x" * 1000, until=datetime.now(UTC) + timedelta(days=3))
+    page = ask(application, peer="8.8.4.4", HTTP_ACCEPT_LANGUAGE=language).body.decode()
+    assert len(page.encode()) < 14_000
+    assert f'<html lang="{language}" dir="' in page
+    assert "{{" not in page
+    assert "<script" not in page
+    assert re.findall(r'(?:src|href|url\()="?(?!data:|")', page) == []
+
+
+def test_nothing_is_rendered_twice(var: Path, flag: Path) -> None:
+    flag.write_text('{"retry_after": 7}')
+    page = MaintenancePage(300, None, ())
+    mode = MaintenanceMode(var)
+    bodies = {id(body) for _ in range(5) for body in blocked_bodies(page, mode, "de")}
+    assert len(bodies) == 1
+
+
+def test_store_is_bounded(var: Path, flag: Path) -> None:
+    flag.touch()
+    page = MaintenancePage(300, None, ())
+    mode = MaintenanceMode(var)
+    tracemalloc.start()
+    for number in range(10_000):
+        if number == 5000:
+            before, _ = tracemalloc.get_traced_memory()
+        blocked_bodies(page, mode, f"x{number:05}-{'y' * 90}")
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 500_000
+
+
+def test_store_of_a_countdown_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = MaintenancePage(300, None, ())
+    now = time.time()
+    details = Details(message="x" * 1000, until=datetime.fromtimestamp(now + 10**6, UTC))
+    environ = make_environ(HTTP_ACCEPT="application/json")
+    seconds = iter(range(5000))
+    monkeypatch.setattr("time.time", lambda: now + next(seconds))
+    tracemalloc.start()
+    for _ in range(5000):
+        page(environ, lambda *_: lambda _: None, details, None)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 2_000_000
+
+
+def blocked_bodies(page: MaintenancePage, mode: MaintenanceMode, language: str) -> Iterable[bytes]:
+    flag = mode.flag()
+    assert flag
+    details = mode.details(flag)
+    assert details
+    return page_bodies(page, details, language)
+
+
+def page_bodies(page: MaintenancePage, details: Details, language: str) -> Iterable[bytes]:
+    environ = make_environ(HTTP_ACCEPT_LANGUAGE=language)
+    return page(environ, lambda *_: lambda _: None, details, None)
 
 
 class Upload:
