@@ -69,6 +69,29 @@ def test_problem_document(application: WSGIApplication, mode: MaintenanceMode) -
     }
 
 
+@pytest.mark.parametrize("language", load_sentences())
+@pytest.mark.parametrize("content", ["", '{"until": "2101-12-01T18:00:00Z", "message": "\\u2026"}'])
+def test_problem_document_keeps_the_rules_of_rfc_9457(
+    content: str, language: str, application: WSGIApplication, flag: Path
+) -> None:
+    flag.write_text(content)
+    answer = ask(application, HTTP_ACCEPT="application/json", HTTP_ACCEPT_LANGUAGE=language)
+    assert answer["Content-Type"] == "application/problem+json"
+    problem = json.loads(answer.body)
+    # Section 3.1: the types of the members; 3.1.2: the status is the one that was sent.
+    for member in ("type", "title", "detail"):
+        assert isinstance(problem[member], str)
+    assert problem["status"] == answer.code
+    # Section 4.2.1: with about:blank the title is the status phrase, which may be translated.
+    assert problem["type"] == "about:blank"
+    assert problem["title"] == "Service Unavailable" or language != "en"
+    # Section 3.2: names of extensions begin with a letter, have three characters or more, of
+    # letters, digits and underscores alone.
+    for member in problem:
+        assert re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{2,}", member)
+    assert str(problem["retry_after"]) == answer["Retry-After"]
+
+
 def test_message_is_escaped_and_counted_in_bytes(
     application: WSGIApplication, mode: MaintenanceMode
 ) -> None:

@@ -1,11 +1,13 @@
 """The README says what is so."""
 
+import inspect
 import re
 from pathlib import Path
 
 import click
 import pytest
 
+from maintenance_wsgi import MaintenanceMiddleware
 from maintenance_wsgi.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +25,12 @@ def test_every_command_and_option_is_named(name: str) -> None:
     ]
     assert f"`{name}" in README
     assert [option for option in options if option not in README] == []
+
+
+def test_every_option_of_the_middleware_is_named() -> None:
+    parameters = inspect.signature(MaintenanceMiddleware).parameters.values()
+    names = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    assert set(re.findall(r"^\| `(\w+)` \| `", README, re.MULTILINE)) == names
 
 
 def test_ci_runs_the_command_of_the_readme() -> None:
