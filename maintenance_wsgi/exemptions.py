@@ -4,8 +4,9 @@ What is written is Magento's own form, so that a shop on the same directory read
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from netaddr import IPNetwork
 
@@ -48,8 +49,16 @@ class ExemptionList:
         return f"{shown} and {more} more" if more > 0 else shown
 
 
-def parse_exemptions(data: bytes) -> ExemptionList:
-    """Return what the bytes of a list say; any bytes are a list.
+class Entry(NamedTuple):
+    """A piece of the list: its line and its text, and the network where it is one."""
+
+    line: int
+    text: str
+    network: IPNetwork | None
+
+
+def read_entries(data: bytes) -> Iterator[Entry]:
+    """Yield the entries of a list, good and bad; any bytes are a list.
 
     Entries are separated by commas, spaces, tabs or line ends; `#` starts a comment that runs to
     the end of its line. The text is UTF-8, a byte order mark is dropped, and bytes that are no
@@ -58,16 +67,21 @@ def parse_exemptions(data: bytes) -> ExemptionList:
     text = data.decode("utf-8-sig", "backslashreplace")
     body = text.lstrip(_TRIMMED)
     line = 1 + len(_LINE_END.findall(text[: len(text) - len(body)]))
-    networks: list[IPNetwork] = []
-    bad: list[BadEntry] = []
     for number, content in enumerate(_LINE_END.split(body.rstrip(_TRIMMED)), line):
         for entry in filter(None, _SEPARATORS.split(content.partition("#")[0])):
-            network = parse_network(entry)
-            if network is None:
-                bad.append(BadEntry(number, entry))
-            else:
-                networks.append(network)
-    return ExemptionList(tuple(networks), tuple(bad), "#" in body)
+            yield Entry(number, entry, parse_network(entry))
+
+
+def parse_exemptions(data: bytes) -> ExemptionList:
+    """Return what the bytes of a list say."""
+    networks: list[IPNetwork] = []
+    bad: list[BadEntry] = []
+    for line, text, network in read_entries(data):
+        if network is None:
+            bad.append(BadEntry(line, text))
+        else:
+            networks.append(network)
+    return ExemptionList(tuple(networks), tuple(bad), b"#" in data)
 
 
 def parse_entries(texts: Iterable[str]) -> tuple[IPNetwork, ...]:

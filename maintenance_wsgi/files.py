@@ -126,19 +126,27 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def replace(path: str, data: bytes) -> None:
-    """Put `data` in the place of a file's bytes, atomically and durably.
+@contextmanager
+def replacing(path: str, data: bytes | None) -> Iterator[None]:
+    """Put `data` in the place of a file's bytes at the end of the block, atomically and durably.
 
-    Goes through a link to its target. The file keeps its mode and, where the user may set them,
-    its owner and group; a new one gets `0666 & ~umask`.
+    What can fail for want of room or rights is done at its beginning, so that several files are
+    replaced together or not at all. Goes through a link to its target. The file keeps its mode
+    and, where the user may set them, its owner and group; a new one gets `0666 & ~umask`. With
+    None the file (or the link) is removed.
 
     Raises:
         OSError: the file is as it was.
     """
+    if data is None:
+        yield
+        remove(path)
+        return
     target = os.path.realpath(path)
     temporary = f"{target}.{secrets.token_hex(8)}.tmp"
     try:
         _write_new(temporary, data, like=target)
+        yield
         os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):

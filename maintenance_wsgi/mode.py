@@ -1,19 +1,17 @@
-"""Maintenance mode as two files in a directory, Magento's own: a flag, and a list of addresses.
+"""Maintenance mode as people and programs switch it: Magento's two files, written.
 
 While `.maintenance.flag` exists, maintenance is on. `.maintenance.ip` lists who is let through.
-Nothing else is shared: threads and processes see each other's changes through the files alone.
+Every change is atomic and goes through links; what cannot be made as a whole is not begun.
 """
 
 import logging
 import os
-import pwd
-import socket
+import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from netaddr import IPNetwork
 
@@ -22,13 +20,9 @@ from maintenance_wsgi.details import (
     Details,
     checked_members,
     json_object,
-    parse_details,
     render_details,
 )
-from maintenance_wsgi.errors import (
-    ConfigError,
-    StateError,
-)
+from maintenance_wsgi.errors import ConfigError, StateError
 from maintenance_wsgi.exemptions import (
     ExemptionList,
     canonical_entries,
@@ -36,14 +30,13 @@ from maintenance_wsgi.exemptions import (
     parse_exemptions,
     render_exemptions,
 )
-from maintenance_wsgi.networks import Address, NetworkSet
+from maintenance_wsgi.state import FLAG_LIMIT, LIST_LIMIT, MaintenanceState
+from maintenance_wsgi.users import current_user, operator
 
-_FLAG_NAME = ".maintenance.flag"
-_LIST_NAME = ".maintenance.ip"
-_FLAG_LIMIT = 64 * 1024
-_LIST_LIMIT = 64 * 1024 * 1024
+# Who keeps maintenance on for the time of a block: names in a list, a member of the flag's
+# object. A flag without it was set by a person, and no block may remove it.
+_HOLDERS = "holders"
 
-_NO_DETAILS = Details()
 _logger = logging.getLogger("maintenance_wsgi")
 
 
@@ -62,81 +55,12 @@ class Status(Details):
     invalid: tuple[str, ...] = ()
 
 
-class MaintenanceMode:
+class MaintenanceMode(MaintenanceState):
     """The two files of a directory, read and written.
 
-    The methods that a request needs (`flag`, `details`, `exempts`) never raise. The others, which
-    people call, raise `StateError` where the files cannot be read or written.
-
-    Args:
-        directory: holds the two files. A relative one is made absolute now, its links unresolved:
-            `current/var` follows the switch of `current` to the next release.
-
-    Raises:
-        ConfigError: `directory` is no name of a directory.
-        StateError: this user cannot search `directory`. Where it is missing, maintenance is off,
-            and a warning is logged.
+    What a request needs (`MaintenanceState`) never raises. These methods raise `StateError` where
+    the files cannot be read or written; then they are as they were.
     """
-
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
-        if not os.fspath(directory) or "\0" in os.fspath(directory):
-            raise ConfigError(f"no directory has the name {directory!r}; write 'var'")
-        self.directory = str(Path(directory).absolute())
-        self._flag_path = os.path.join(self.directory, _FLAG_NAME)
-        self._list_path = os.path.join(self.directory, _LIST_NAME)
-        self._details = files.FollowedFile(
-            self._flag_path,
-            self._parse_details,
-            limit=_FLAG_LIMIT,
-            otherwise="maintenance is on, without details",
-        )
-        self._exempt = files.FollowedFile(
-            self._list_path,
-            self._parse_list,
-            limit=_LIST_LIMIT,
-            otherwise="the last good list stands",
-        )
-        self._complaint = ""
-        self._last_flag = self._first_flag()
-
-    def is_enabled(self) -> bool:
-        """Tell whether maintenance is on now."""
-        return self.flag() is not None
-
-    def flag(self) -> os.stat_result | None:
-        """Return the flag file's status, or None while maintenance is off.
-
-        Where the directory cannot be searched any more, the last known answer stands: an
-        accident of permissions neither opens the site nor closes it.
-        """
-        try:
-            self._last_flag = os.stat(self._flag_path)
-        except files.MISSING:
-            self._last_flag = None
-        except OSError as error:
-            if str(error) != self._complaint:
-                self._complaint = str(error)
-                _logger.warning("%s; the last known state stands", error)
-            return self._last_flag
-        self._complaint = ""
-        return self._last_flag
-
-    def details(self, flag: os.stat_result) -> Details | None:
-        """Return what the flag file of this status says, or None where it is gone by now."""
-        try:
-            return self._details.read(flag) or _NO_DETAILS
-        except files.MISSING:
-            return None
-
-    def exempts(self, address: Address) -> bool:
-        """Tell whether the list in force holds `address`."""
-        try:
-            networks = self._exempt.read()
-        except files.MISSING:
-            return False
-        if networks is None:
-            networks = self._exempt.last()
-        return networks is not None and address in networks
 
     @property
     def exemptions(self) -> tuple[str, ...]:
@@ -165,10 +89,11 @@ class MaintenanceMode:
     ) -> None:
         """Switch maintenance on, or change what is said of it.
 
-        While it is on already, what is not given stays as it is.
+        While it is on already, what is not given stays as it is, and a block that keeps it on
+        (`enabled`) does not end it any more.
 
         Args:
-            exemptions: replaces the list, before the flag is set.
+            exemptions: replaces the list.
             message: text for the visitors.
             until: when it is planned to end; in the future and with a time zone.
             retry_after: seconds after which a client may come again.
@@ -178,14 +103,13 @@ class MaintenanceMode:
         """
         given = checked_members(message, until, retry_after)
         networks = None if exemptions is None else parse_entries(exemptions)
-        with self._changing():
-            flag = None
-            if given or not self.is_enabled():
-                flag = self._flag_with(given)
+        with self._changing() as changes:
+            if given or not self.is_enabled() or self._holders():
+                members = self._flag_members() | given
+                members.pop(_HOLDERS, None)
+                changes.enter_context(self._replacing_flag(members))
             if networks is not None:
-                self._write_list(networks)
-            if flag is not None:
-                files.replace(self._flag_path, flag)
+                changes.enter_context(self._replacing_list(networks))
 
     def disable(self, *, exemptions: Iterable[str] | None = None) -> None:
         """Switch maintenance off; `exemptions` replaces the list, which else stays as it is.
@@ -194,30 +118,39 @@ class MaintenanceMode:
             EntryError: an exemption is no address or network; nothing is changed.
         """
         networks = None if exemptions is None else parse_entries(exemptions)
-        with self._changing():
+        with self._changing() as changes:
             if networks is not None:
-                self._write_list(networks)
-            files.remove(self._flag_path)
+                changes.enter_context(self._replacing_list(networks))
+            changes.enter_context(files.replacing(self.flag_path, None))
 
     @contextmanager
     def enabled(
         self,
         *,
+        exemptions: Iterable[str] | None = None,
         message: str | None = None,
         until: datetime | None = None,
         retry_after: int | None = None,
-    ) -> Iterator[None]:
+        disable_on_failure: bool = False,
+    ) -> Iterator[bool]:
         """Keep maintenance on for the time of a block; takes what `enable` takes.
 
-        Restores what it found: where maintenance was on, it stays on, untouched. A block that
-        raises leaves it on, because what it did is half done.
+        Restores what it found: where maintenance was on, it stays on, untouched. Of several
+        blocks that overlap, in one process or many, the last to end switches it off. A block that
+        raises leaves it on, because what it did is half done, unless `disable_on_failure`.
+
+        Yields whether this block switched it on.
         """
-        found_enabled = self.is_enabled()
-        if not found_enabled:
-            self.enable(message=message, until=until, retry_after=retry_after)
-        yield
-        if not found_enabled:
-            self.disable()
+        given = checked_members(message, until, retry_after)
+        networks = None if exemptions is None else parse_entries(exemptions)
+        hold = self._hold(given, networks)
+        try:
+            yield hold.switched_on
+        except BaseException:
+            if disable_on_failure:
+                self._release(hold)
+            raise
+        self._release(hold)
 
     def set_exemptions(self, entries: Iterable[str]) -> None:
         """Replace the list; an empty one lets nobody through.
@@ -226,8 +159,8 @@ class MaintenanceMode:
             EntryError: a text is no address or network; nothing is changed.
         """
         networks = parse_entries(entries)
-        with self._changing():
-            self._write_list(networks)
+        with self._changing() as changes:
+            changes.enter_context(self._replacing_list(networks))
 
     def add_exemptions(self, entries: Iterable[str]) -> None:
         """Append to the list. Bad entries and comments cannot be kept, and are logged.
@@ -236,97 +169,109 @@ class MaintenanceMode:
             EntryError: a text is no address or network; nothing is changed.
         """
         networks = parse_entries(entries)
-        with self._changing():
+        with self._changing() as changes:
             found = self._read_list()
-            self._write_list(found.networks + networks)
-            self._warn_of_bad(found, "dropped")
-            if found.has_comments:
-                _logger.warning("%s: comments dropped", self._list_path)
+            changes.enter_context(self._replacing_list(found.networks + networks))
+        if found.bad:
+            bad = found.describe_bad()
+            _logger.warning("%s: bad entries dropped: %s", self.list_path, bad)
+        if found.has_comments:
+            _logger.warning("%s: comments dropped", self.list_path)
 
-    def _first_flag(self) -> os.stat_result | None:
+    def _hold(self, given: dict[str, Any], networks: tuple[IPNetwork, ...] | None) -> "_Hold":
+        """Begin to keep maintenance on; nothing changes where it is on by somebody's own wish."""
+        holder = f"{operator()} {os.getpid()} {secrets.token_hex(4)}"
+        with self._changing() as changes:
+            enabled, holders = self.is_enabled(), self._holders()
+            if enabled and not holders:
+                return _Hold("")
+            members = self._flag_members() | {_HOLDERS: [*holders, holder]}
+            if enabled:
+                changes.enter_context(self._replacing_flag(members))
+                return _Hold(holder)
+            changes.enter_context(self._replacing_flag(members | given))
+            if networks is None:
+                return _Hold(holder, switched_on=True)
+            found = self._read_list_bytes()
+            changes.enter_context(self._replacing_list(networks))
+            return _Hold(holder, switched_on=True, found=found, written=render_exemptions(networks))
+
+    def _release(self, hold: "_Hold") -> None:
+        """End to keep maintenance on: the last holder switches it off."""
+        if not hold.holder:
+            return
+        with self._changing() as changes:
+            if hold.written is not None and self._read_list_bytes() == hold.written:
+                changes.enter_context(files.replacing(self.list_path, hold.found or None))
+            holders = self._holders()
+            if hold.holder not in holders:
+                return  # somebody has switched it off meanwhile, or on for good
+            holders.remove(hold.holder)
+            members = self._flag_members() | {_HOLDERS: holders}
+            changes.enter_context(
+                self._replacing_flag(members) if holders else files.replacing(self.flag_path, None)
+            )
+
+    def _holders(self) -> list[str]:
         try:
-            return os.stat(self._flag_path)
-        except files.MISSING:
-            if not os.path.isdir(self.directory):
-                _logger.warning("%s is not there yet: maintenance is off", self.directory)
-            return None
-        except OSError as error:
-            raise StateError(
-                f"{_user()} cannot search {self.directory}: {error.strerror};"
-                " give that user the right to, or name another directory"
-            ) from error
-
-    def _parse_details(self, data: bytes) -> Details:
-        details, problems = parse_details(data)
-        for problem in problems:
-            _logger.warning("%s: %s", self._flag_path, problem)
-        return details
-
-    def _parse_list(self, data: bytes) -> NetworkSet:
-        exemptions = parse_exemptions(data)
-        self._warn_of_bad(exemptions, "skipped")
-        return NetworkSet(exemptions.networks)
-
-    def _warn_of_bad(self, exemptions: ExemptionList, fate: str) -> None:
-        if exemptions.bad:
-            bad = exemptions.describe_bad()
-            _logger.warning("%s: bad entries %s: %s", self._list_path, fate, bad)
-
-    def _read_list(self) -> ExemptionList:
-        try:
-            return parse_exemptions(files.read_bytes(self._list_path, limit=_LIST_LIMIT)[0])
-        except files.MISSING:
-            return ExemptionList()
-        except OSError as error:
-            raise StateError(f"{_user()} cannot read the list: {error}") from error
-
-    def _write_list(self, networks: tuple[IPNetwork, ...]) -> None:
-        if networks:
-            files.replace(self._list_path, render_exemptions(networks))
-        elif os.path.islink(self._list_path):
-            # Deploy tools link the list between releases: the link is not ours to remove.
-            files.replace(self._list_path, b"")
-        else:
-            files.remove(self._list_path)
-
-    def _flag_with(self, given: dict[str, Any]) -> bytes:
-        data = render_details(self._flag_members() | given)
-        if len(data) > _FLAG_LIMIT:
-            raise ConfigError(f"the message is too long: {len(data)} bytes")
-        return data
+            found, _ = files.read_bytes(self.flag_path, limit=FLAG_LIMIT)
+        except OSError:
+            return []
+        holders = (json_object(found) or {}).get(_HOLDERS)
+        return [str(holder) for holder in holders] if isinstance(holders, list) else []
 
     def _flag_members(self) -> dict[str, Any]:
+        """Return what the flag says, or who sets it and when, where there is none yet."""
         try:
-            found, _ = files.read_bytes(self._flag_path, limit=_FLAG_LIMIT)
+            found, _ = files.read_bytes(self.flag_path, limit=FLAG_LIMIT)
         except files.MISSING:
-            return _signature()
+            return {"by": operator(), "since": datetime.now(UTC).replace(microsecond=0)}
         members = json_object(found)
         if members is None and found.strip():
-            _logger.warning("%s: replaced: %a", self._flag_path, found[:256])
+            _logger.warning("%s: replaced: %a", self.flag_path, found[:256])
         return members or {}
 
+    def _replacing_flag(self, members: dict[str, Any]) -> AbstractContextManager[None]:
+        data = render_details(members)
+        if len(data) > FLAG_LIMIT:
+            raise ConfigError(f"the message is too long: {len(data)} bytes")
+        return files.replacing(self.flag_path, data)
+
+    def _replacing_list(self, networks: tuple[IPNetwork, ...]) -> AbstractContextManager[None]:
+        # An empty file breaks Magento's own `--add`, so that an empty list is none; but deploy
+        # tools link the list between releases, and the link is not ours to remove.
+        empty = b"" if os.path.islink(self.list_path) else None
+        return files.replacing(self.list_path, render_exemptions(networks) or empty)
+
+    def _read_list(self) -> ExemptionList:
+        return parse_exemptions(self._read_list_bytes())
+
+    def _read_list_bytes(self) -> bytes:
+        try:
+            return files.read_bytes(self.list_path, limit=LIST_LIMIT)[0]
+        except files.MISSING:
+            return b""
+        except OSError as error:
+            raise StateError(f"{current_user()} cannot read the list: {error}") from error
+
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _changing(self) -> Iterator[ExitStack]:
+        """Keep other writers out; what is entered in the stack is made at its end, or not at all."""
         if not os.path.isdir(self.directory):
             raise StateError(f"there is no directory {self.directory}; create it or name another")
         try:
-            with files.locked(self.directory):
-                yield
+            with files.locked(self.directory), ExitStack() as changes:
+                yield changes
         except StateError:
             raise
         except OSError as error:
-            raise StateError(f"{_user()} cannot change the state: {error}") from error
+            raise StateError(f"{current_user()} cannot change the state: {error}") from error
 
 
-def _signature() -> dict[str, Any]:
-    return {
-        "by": f"{os.environ.get('SUDO_USER') or _user()}@{socket.gethostname()}",
-        "since": datetime.now(UTC).replace(microsecond=0),
-    }
+class _Hold(NamedTuple):
+    """What a block has to give back: its place among the holders, and the list it found."""
 
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return f"uid {os.geteuid()}"
+    holder: str
+    switched_on: bool = False
+    found: bytes = b""
+    written: bytes | None = None

@@ -125,16 +125,21 @@ class NetworkSet:
     means that it lies inside.
     """
 
-    __slots__ = ("_bounds",)
+    __slots__ = ("_bounds", "_count")
 
     def __init__(self, networks: Iterable[IPNetwork] = ()) -> None:
         ranges: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
         for network in networks:
             ranges[network.version].append((network.first, network.last + 1))
+        self._count = len(ranges[4]) + len(ranges[6])
         self._bounds: dict[int, MutableSequence[int]] = {
             4: array("Q", _merged_bounds(ranges[4])),
             6: _merged_bounds(ranges[6]),
         }
+
+    def __len__(self) -> int:
+        """Return how many networks were given."""
+        return self._count
 
     def __contains__(self, address: Address) -> bool:
         version, value = address

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from helpers import age
 
-from maintenance_wsgi.files import FollowedFile, locked, read_bytes, remove, replace
+from maintenance_wsgi.files import FollowedFile, locked, read_bytes, remove, replacing
 
 
 class Parser:
@@ -106,6 +106,11 @@ def test_missing_file_raises_and_forgets(path: Path, followed: FollowedFile[byte
     assert followed.last() is None
 
 
+def replace(path: str, data: bytes) -> None:
+    with replacing(path, data):
+        pass
+
+
 def make_directory(path: Path) -> None:
     path.mkdir()
 
@@ -187,6 +192,18 @@ def test_failed_replace_changes_nothing_and_leaves_no_litter(path: Path) -> None
     assert os.listdir(path.parent) == ["file"]
     with pytest.raises(FileNotFoundError):
         replace(str(path.with_name("no") / "file"), b"two")
+
+
+def test_several_are_replaced_together_or_not_at_all(path: Path) -> None:
+    other = path.with_name("other")
+    path.write_bytes(b"one")
+    other.mkdir()
+    with pytest.raises(IsADirectoryError), replacing(str(path), b"two"):
+        replace(str(other), b"two")
+    assert path.read_bytes() == b"one"
+    with replacing(str(path), None):
+        assert path.exists()
+    assert os.listdir(path.parent) == ["other"]
 
 
 def test_reader_never_sees_half_a_file(path: Path) -> None:

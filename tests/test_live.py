@@ -53,11 +53,12 @@ def running(command: list[str], var: Path, sock: Path | None) -> Iterator[Connec
             yield lambda: HTTPConnection("127.0.0.1", port, timeout=10)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=40)
 
 
 def gunicorn(bind: str) -> list[str]:
-    options = ["--workers=2", "--threads=2", "--no-control-socket", f"--bind={bind}"]
+    # A worker that is ended while it boots does not hear of it; gunicorn then kills it in time.
+    options = ["--workers=2", "--threads=2", "--graceful-timeout=3", f"--bind={bind}"]
     return [sys.executable, "-m", "gunicorn", *options, "live_shop:application"]
 
 

@@ -1,9 +1,11 @@
+import logging
 import multiprocessing
 import os
 import pwd
 import subprocess
 import sys
 import textwrap
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -145,6 +147,102 @@ def test_enabled_block_restores_what_it_found(mode: MaintenanceMode, flag: Path)
             assert mode.status().message == "a"
         assert mode.is_enabled()
     assert not flag.exists()
+
+
+def test_overlapping_blocks_end_with_the_last(mode: MaintenanceMode, flag: Path) -> None:
+    other = MaintenanceMode(mode.directory)
+    first, second = mode.enabled(message="a"), other.enabled(message="b")
+    assert first.__enter__() is True
+    assert second.__enter__() is False
+    first.__exit__(None, None, None)
+    assert mode.status().message == "a"
+    second.__exit__(None, None, None)
+    assert not flag.exists()
+
+
+@pytest.mark.parametrize("content", ["", "back at 5", '{"message": "a"}'])
+def test_block_leaves_alone_what_a_person_switched_on(
+    content: str, mode: MaintenanceMode, flag: Path
+) -> None:
+    flag.write_text(content)
+    with mode.enabled(message="b", exemptions=["203.0.113.7"]) as switched_on:
+        assert not switched_on
+        assert mode.exemptions == ()
+    assert flag.read_text() == content
+
+
+def test_person_who_enables_within_a_block_keeps_it_on(mode: MaintenanceMode) -> None:
+    with mode.enabled():
+        mode.enable()
+    assert mode.is_enabled()
+
+
+def test_person_who_disables_within_a_block_is_not_overruled(
+    mode: MaintenanceMode, flag: Path
+) -> None:
+    with mode.enabled():
+        mode.disable()
+        flag.touch()
+    assert flag.read_bytes() == b""
+
+
+def test_block_restores_the_list_it_found(mode: MaintenanceMode, ip_list: Path) -> None:
+    ip_list.write_text("# office\n203.0.113.7\n")
+    with mode.enabled(exemptions=["203.0.113.8"]):
+        assert ip_list.read_text() == "203.0.113.8"
+    assert ip_list.read_text() == "# office\n203.0.113.7\n"
+    with mode.enabled(exemptions=["203.0.113.8"]):
+        mode.add_exemptions(["203.0.113.9"])
+    assert mode.exemptions == ("203.0.113.8", "203.0.113.9")
+
+
+def test_failed_block_switches_off_where_it_was_told_to(mode: MaintenanceMode) -> None:
+    with pytest.raises(ZeroDivisionError), mode.enabled(disable_on_failure=True):
+        _ = 1 / 0
+    assert not mode.is_enabled()
+
+
+def test_failed_block_stays_on_whatever_others_do(mode: MaintenanceMode) -> None:
+    with pytest.raises(ZeroDivisionError), mode.enabled():
+        _ = 1 / 0
+    with mode.enabled():
+        pass
+    assert mode.is_enabled()
+
+
+def test_change_of_the_state_is_logged_once(
+    var: Path, flag: Path, ip_list: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    mode = MaintenanceMode(var)
+    ip_list.write_text("203.0.113.7 203.0.113.8")
+    for _ in range(2):
+        for _ in range(3):
+            mode.is_enabled()
+        flag.touch()
+        for _ in range(3):
+            mode.is_enabled()
+        flag.unlink()
+    MaintenanceMode(var)
+    messages = [record.getMessage().rpartition(": ")[2] for record in caplog.records]
+    assert messages == [
+        "maintenance is on, 2 entries are exempt",
+        "maintenance is off",
+        "maintenance is on, 2 entries are exempt",
+    ]
+
+
+def test_change_seen_by_many_threads_is_logged_once(
+    mode: MaintenanceMode, flag: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    flag.touch()
+    threads = [threading.Thread(target=mode.is_enabled) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(caplog.records) == 1
 
 
 def test_enabled_block_that_fails_leaves_maintenance_on(mode: MaintenanceMode) -> None:

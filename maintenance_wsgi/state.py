@@ -1,0 +1,152 @@
+"""The two files as a request sees them: read without ever raising, and never opening by accident.
+
+Nothing else is shared: threads and processes see each other's changes through the files alone.
+"""
+
+import logging
+import os
+from pathlib import Path
+from threading import Lock
+
+from maintenance_wsgi import files
+from maintenance_wsgi.details import Details, parse_details
+from maintenance_wsgi.errors import ConfigError, StateError
+from maintenance_wsgi.exemptions import parse_exemptions
+from maintenance_wsgi.networks import Address, NetworkSet
+from maintenance_wsgi.users import current_user
+
+FLAG_NAME = ".maintenance.flag"
+LIST_NAME = ".maintenance.ip"
+FLAG_LIMIT = 64 * 1024
+LIST_LIMIT = 64 * 1024 * 1024
+
+_NO_DETAILS = Details()
+_logger = logging.getLogger("maintenance_wsgi")
+
+
+class MaintenanceState:
+    """What the flag and the list of a directory say now.
+
+    Args:
+        directory: holds the two files. A relative one is made absolute now, its links unresolved:
+            `current/var` follows the switch of `current` to the next release.
+
+    Attributes:
+        directory: its absolute name.
+        flag_path, list_path: names of the two files.
+
+    Raises:
+        ConfigError: `directory` is no name of a directory.
+        StateError: this user cannot search `directory`. Where it is missing, maintenance is off,
+            and a warning is logged.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        if not os.fspath(directory) or "\0" in os.fspath(directory):
+            raise ConfigError(f"no directory has the name {directory!r}; write 'var'")
+        self.directory = str(Path(directory).absolute())
+        self.flag_path = os.path.join(self.directory, FLAG_NAME)
+        self.list_path = os.path.join(self.directory, LIST_NAME)
+        self._details = files.FollowedFile(
+            self.flag_path,
+            self._parse_details,
+            limit=FLAG_LIMIT,
+            otherwise="maintenance is on, without details",
+        )
+        self._exempt = files.FollowedFile(
+            self.list_path,
+            self._parse_list,
+            limit=LIST_LIMIT,
+            otherwise="the last good list stands",
+        )
+        self._complaint = ""
+        self._noted = False
+        self._noting = Lock()
+        self._last_flag = self._first_flag()
+        self._note(enabled=self._last_flag is not None)
+
+    def is_enabled(self) -> bool:
+        """Tell whether maintenance is on now."""
+        return self.flag() is not None
+
+    def flag(self) -> os.stat_result | None:
+        """Return the flag file's status, or None while maintenance is off.
+
+        Where the directory cannot be searched any more, the last known answer stands: an
+        accident of permissions neither opens the site nor closes it.
+        """
+        try:
+            flag = os.stat(self.flag_path)
+        except files.MISSING:
+            flag = None
+        except OSError as error:
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                _logger.warning("%s; the last known state stands", error)
+            return self._last_flag
+        self._complaint = ""
+        self._last_flag = flag
+        if (flag is not None) is not self._noted:
+            self._note(enabled=flag is not None)
+        return flag
+
+    def details(self, flag: os.stat_result) -> Details | None:
+        """Return what the flag file of this status says, or None where it is gone by now."""
+        try:
+            return self._details.read(flag) or _NO_DETAILS
+        except files.MISSING:
+            return None
+
+    def exempts(self, address: Address) -> bool:
+        """Tell whether the list in force holds `address`."""
+        return address in self._exempt_networks()
+
+    def _exempt_networks(self) -> NetworkSet:
+        try:
+            networks = self._exempt.read()
+        except files.MISSING:
+            return _NOBODY
+        if networks is None:
+            networks = self._exempt.last()
+        return _NOBODY if networks is None else networks
+
+    def _first_flag(self) -> os.stat_result | None:
+        try:
+            return os.stat(self.flag_path)
+        except files.MISSING:
+            if not os.path.isdir(self.directory):
+                _logger.warning("%s is not there yet: maintenance is off", self.directory)
+            return None
+        except OSError as error:
+            raise StateError(
+                f"{current_user()} cannot search {self.directory}: {error.strerror};"
+                " give that user the right to, or name another directory"
+            ) from error
+
+    def _note(self, *, enabled: bool) -> None:
+        """Log a change of the state, once in this process."""
+        with self._noting:
+            if enabled is self._noted:
+                return
+            self._noted = enabled
+        if enabled:
+            count = len(self._exempt_networks())
+            _logger.info("%s: maintenance is on, %d entries are exempt", self.directory, count)
+        else:
+            _logger.info("%s: maintenance is off", self.directory)
+
+    def _parse_details(self, data: bytes) -> Details:
+        details, problems = parse_details(data)
+        for problem in problems:
+            _logger.warning("%s: %s", self.flag_path, problem)
+        return details
+
+    def _parse_list(self, data: bytes) -> NetworkSet:
+        exemptions = parse_exemptions(data)
+        if exemptions.bad:
+            bad = exemptions.describe_bad()
+            _logger.warning("%s: bad entries skipped: %s", self.list_path, bad)
+        return NetworkSet(exemptions.networks)
+
+
+_NOBODY = NetworkSet()
