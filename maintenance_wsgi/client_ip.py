@@ -12,8 +12,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
+from netaddr import IPNetwork
+
 from maintenance_wsgi.errors import ConfigError, ConfigTypeError, list_of_texts
-from maintenance_wsgi.networks import Address, NetworkSet, parse_network, parse_node
+from maintenance_wsgi.networks import (
+    Address,
+    NetworkSet,
+    network_text,
+    parse_network,
+    parse_node,
+)
+
+# A piece of a header, and the address it spells, if any.
+Hop = tuple[str, Address | None]
 
 _UNIX = "unix:"
 # What servers report as the peer of a Unix socket: gunicorn and cheroot an empty text, waitress
@@ -66,26 +77,32 @@ class ClientIPResolver:
         self.header = header
         self._key = _environ_key(header)
         self._hops = _LIST_HEADERS.get(self._key)
-        self._trusts_unix = _UNIX in entries
-        self._trusted = _trusted_networks(entry for entry in entries if entry != _UNIX)
+        self.trusts_unix = _UNIX in entries
+        self._networks = _trusted_networks(entry for entry in entries if entry != _UNIX)
+        self._trusted = NetworkSet(self._networks)
 
-    def resolve(self, environ: Mapping[str, Any]) -> tuple[Address | None, Reason]:
-        """Return the client of a request; never raises, whatever the environ holds."""
+    def resolve(
+        self, environ: Mapping[str, Any], trace: list[Hop] | None = None
+    ) -> tuple[Address | None, Reason]:
+        """Return the client of a request, or None, and why; never raises.
+
+        The hops that were looked at are appended to `trace`, where one is given.
+        """
         text = peer_text(environ)
         peer = parse_node(text.strip(_OWS)) if isinstance(text, str) else None
         if peer is None:
-            if not (self._trusts_unix and _is_unix(text)):
+            if not (self.trusts_unix and is_unix_peer(text)):
                 return None, Reason.UNKNOWN_PEER
         elif peer not in self._trusted:
             return peer, Reason.DIRECT_PEER
-        return self._resolve_header(self.header_value(environ))
+        return self._resolve_header(self.header_value(environ), trace)
 
     def header_value(self, environ: Mapping[str, Any]) -> str:
         """Return the configured header's value, or an empty text where it is missing or blank."""
         value = environ.get(self._key)
         return value.strip(_OWS) if isinstance(value, str) else ""
 
-    def _resolve_header(self, value: str) -> tuple[Address | None, Reason]:
+    def _resolve_header(self, value: str, trace: list[Hop] | None) -> tuple[Address | None, Reason]:
         if not value:
             # CVE-2022-31813: `Connection: X-Forwarded-For` made a proxy drop its own header.
             # Its address must not be lent to whoever does that.
@@ -93,17 +110,30 @@ class ClientIPResolver:
         if self._hops is None:
             address = parse_node(value)
             return address, Reason.SINGLE_HEADER if address else Reason.UNREADABLE_ENTRY
-        return self._walk(self._hops(value))
-
-    def _walk(self, hops: Iterator[tuple[str, Address | None]]) -> tuple[Address | None, Reason]:
         address = None
-        for text, address in hops:
+        for hop in self._hops(value):
+            if trace is not None:
+                trace.append(hop)
+            text, address = hop
             if address is None:
-                reason = Reason.UNREADABLE_ENTRY if text else Reason.EMPTY_ENTRY
-                return None, reason
+                return None, Reason.UNREADABLE_ENTRY if text else Reason.EMPTY_ENTRY
             if address not in self._trusted:
                 return address, Reason.RIGHTMOST_UNTRUSTED
         return address, Reason.ALL_TRUSTED
+
+    def hops(self, environ: Mapping[str, Any]) -> Iterator[Hop]:
+        """Yield all that the header holds, from the right; a header of one address has one hop."""
+        value = self.header_value(environ)
+        if self._hops:
+            return self._hops(value) if value else iter(())
+        return iter([(value, parse_node(value))] if value else ())
+
+    def trusting_entry(self, address: Address) -> str | None:
+        """Return the trusted proxy or network that an address belongs to, or None."""
+        for network in self._networks:
+            if address in NetworkSet([network]):
+                return network_text(network)
+        return None
 
 
 def _environ_key(header: str) -> str:
@@ -117,7 +147,7 @@ def _environ_key(header: str) -> str:
     return f"HTTP_{header.upper().replace('-', '_')}"
 
 
-def _trusted_networks(entries: Iterable[str]) -> NetworkSet:
+def _trusted_networks(entries: Iterable[str]) -> tuple[IPNetwork, ...]:
     networks = []
     for entry in entries:
         network = parse_network(entry)
@@ -132,7 +162,7 @@ def _trusted_networks(entries: Iterable[str]) -> NetworkSet:
                 " list the networks of your proxies"
             )
         networks.append(network)
-    return NetworkSet(networks)
+    return tuple(networks)
 
 
 def peer_text(environ: Mapping[str, Any]) -> object:
@@ -143,13 +173,14 @@ def peer_text(environ: Mapping[str, Any]) -> object:
     return source.get("REMOTE_ADDR")
 
 
-def _is_unix(text: object) -> bool:
+def is_unix_peer(text: object) -> bool:
+    """Tell whether this is what a server reports of a Unix socket."""
     if not isinstance(text, str):
         return text is None
     return text in _UNIX_PEERS or text.startswith(_UNIX)
 
 
-def _forwarded_for_hops(value: str) -> Iterator[tuple[str, Address | None]]:
+def _forwarded_for_hops(value: str) -> Iterator[Hop]:
     # X-Forwarded-For has no quoting: a quote that a client opens must not swallow the entry that
     # the proxy appends. Cut from the right, so that the cost follows the trusted hops.
     end = len(value)
@@ -160,7 +191,7 @@ def _forwarded_for_hops(value: str) -> Iterator[tuple[str, Address | None]]:
         end = comma
 
 
-def _forwarded_hops(value: str) -> Iterator[tuple[str, Address | None]]:
+def _forwarded_hops(value: str) -> Iterator[Hop]:
     for element in reversed(_forwarded_elements(value)):
         text = element.strip(_OWS)
         yield text, _forwarded_node(text)
@@ -206,7 +237,7 @@ def _read_forwarded_for(value: str) -> Address | None:
     return parse_node(node)
 
 
-_LIST_HEADERS: dict[str, Callable[[str], Iterator[tuple[str, Address | None]]]] = {
+_LIST_HEADERS: dict[str, Callable[[str], Iterator[Hop]]] = {
     "HTTP_X_FORWARDED_FOR": _forwarded_for_hops,
     "HTTP_FORWARDED": _forwarded_hops,
 }

@@ -18,7 +18,9 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from maintenance_wsgi.client_ip import ClientIPResolver, Reason, peer_text
 from maintenance_wsgi.details import checked_seconds
-from maintenance_wsgi.errors import ConfigError, ConfigTypeError, list_of_texts
+from maintenance_wsgi.errors import ConfigError, ConfigTypeError
+from maintenance_wsgi.exempt_paths import ExemptPaths
+from maintenance_wsgi.explanation import Explanation, explain
 from maintenance_wsgi.mode import MaintenanceMode
 from maintenance_wsgi.page import MaintenancePage
 
@@ -76,11 +78,12 @@ class MaintenanceMiddleware:
         if retry_after is not None:
             checked_seconds("retry_after", retry_after)
         self._resolver = ClientIPResolver(trusted_proxies, client_ip_header)
-        self._exempt_paths = _ExemptPaths(exempt_paths)
+        self._exempt_paths = ExemptPaths(exempt_paths)
         self._page = MaintenancePage(retry_after, page, cors_origins)
         self._mode = mode if isinstance(mode, MaintenanceMode) else MaintenanceMode(mode)
         self._application = self._load(application)
         self._next_warning = 0.0
+        self._held_back = 0
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request: by the application, or with the 503."""
@@ -91,12 +94,21 @@ class MaintenanceMiddleware:
             return self._application(environ, partial(_start_exempt_path, start_response))
         address, reason = self._resolver.resolve(environ)
         if address is not None and self._mode.exempts(address):
+            environ["maintenance_wsgi.exempt"] = True
             return self._application(environ, partial(_start_exempt_client, start_response))
         details = self._mode.details(flag)
         if details is None:
             return self._application(environ, start_response)
         self._warn_of_trust(environ, reason)
         return self._page(environ, start_response, details, address)
+
+    def explain(self, environ: WSGIEnvironment) -> Explanation:
+        """Return how a request is decided, step by step, by this very configuration.
+
+        It names the trusted proxies and the exempt entry: show it to nobody but exempt or
+        logged-in people.
+        """
+        return explain(environ, self._mode, self._resolver, self._exempt_paths)
 
     def _warn_of_trust(self, environ: WSGIEnvironment, reason: Reason) -> None:
         hint = _TRUST_HINTS.get(reason)
@@ -106,11 +118,15 @@ class MaintenanceMiddleware:
         if reason is Reason.DIRECT_PEER and not value:
             return
         now = time.monotonic()
-        if now >= self._next_warning:
-            self._next_warning = now + _WARNING_INTERVAL
-            peer = ascii(peer_text(environ))[:80]
-            header = f"{self._resolver.header}: {ascii(value)[:200]}"
-            _logger.warning("blocked a request from %s (%s): %s", peer, header, hint)
+        if now < self._next_warning:
+            self._held_back += 1
+            return
+        held_back, self._held_back = self._held_back, 0
+        self._next_warning = now + _WARNING_INTERVAL
+        peer = ascii(peer_text(environ))[:80]
+        header = f"{self._resolver.header}: {ascii(value)[:200]}"
+        more = f" ({held_back} more of this kind since the last)" if held_back else ""
+        _logger.warning("blocked a request from %s (%s): %s%s", peer, header, hint, more)
 
     def _load(self, application: WSGIApplication | str) -> WSGIApplication:
         if isinstance(application, str):
@@ -157,44 +173,6 @@ def _checked_application(application: object, name: str) -> WSGIApplication:
     if not callable(application):
         raise ConfigTypeError(f"application: {name} is no WSGI callable")
     return application
-
-
-class _ExemptPaths:
-    """The paths that are let through for everybody."""
-
-    def __init__(self, entries: Iterable[str]) -> None:
-        paths = [_checked_path(entry) for entry in list_of_texts("exempt_paths", entries)]
-        self._exact = frozenset(path for path in paths if not path.endswith("/"))
-        self._prefixes = tuple(path for path in paths if path.endswith("/"))
-
-    def match(self, environ: WSGIEnvironment) -> bool:
-        if not self._exact and not self._prefixes:
-            return False
-        path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
-        if path in self._exact:
-            return True
-        # "/webhooks/../admin" is below "/webhooks/" for us, and may be "/admin" for whoever
-        # resolves it behind us.
-        return path.startswith(self._prefixes) and not _has_odd_segment(path)
-
-
-def _checked_path(entry: str) -> str:
-    if not entry.startswith("/") or "?" in entry or "#" in entry:
-        raise ConfigError(
-            f"exempt_paths: {entry!r} is no path; write '/healthz', or '/webhooks/' for all below"
-        )
-    if entry == "/":
-        raise ConfigError("exempt_paths: '/' would let every request through")
-    if _has_odd_segment(entry):
-        raise ConfigError(f"exempt_paths: {entry!r} has an empty, '.' or '..' segment")
-    # PEP 3333: the environ holds the path's bytes as latin-1 text.
-    return entry.encode().decode("latin-1")
-
-
-def _has_odd_segment(path: str) -> bool:
-    segments = path.split("/")[1:]
-    inner = segments[:-1] if segments[-1] == "" else segments
-    return not {"", ".", ".."}.isdisjoint(inner)
 
 
 def _start_exempt_path(

@@ -79,6 +79,15 @@ class MaintenanceMode(MaintenanceState):
             invalid=tuple(entry.text for entry in exemptions.bad),
         )
 
+    def list_bytes(self) -> bytes:
+        """Return what the list holds, as it was written; nothing where there is none."""
+        try:
+            return files.read_bytes(self.list_path, limit=LIST_LIMIT)[0]
+        except files.MISSING:
+            return b""
+        except OSError as error:
+            raise StateError(f"{current_user()} cannot read the list: {error}") from error
+
     def enable(
         self,
         *,
@@ -192,7 +201,7 @@ class MaintenanceMode(MaintenanceState):
             changes.enter_context(self._replacing_flag(members | given))
             if networks is None:
                 return _Hold(holder, switched_on=True)
-            found = self._read_list_bytes()
+            found = self.list_bytes()
             changes.enter_context(self._replacing_list(networks))
             return _Hold(holder, switched_on=True, found=found, written=render_exemptions(networks))
 
@@ -201,7 +210,7 @@ class MaintenanceMode(MaintenanceState):
         if not hold.holder:
             return
         with self._changing() as changes:
-            if hold.written is not None and self._read_list_bytes() == hold.written:
+            if hold.written is not None and self.list_bytes() == hold.written:
                 changes.enter_context(files.replacing(self.list_path, hold.found or None))
             holders = self._holders()
             if hold.holder not in holders:
@@ -244,19 +253,11 @@ class MaintenanceMode(MaintenanceState):
         return files.replacing(self.list_path, render_exemptions(networks) or empty)
 
     def _read_list(self) -> ExemptionList:
-        return parse_exemptions(self._read_list_bytes())
-
-    def _read_list_bytes(self) -> bytes:
-        try:
-            return files.read_bytes(self.list_path, limit=LIST_LIMIT)[0]
-        except files.MISSING:
-            return b""
-        except OSError as error:
-            raise StateError(f"{current_user()} cannot read the list: {error}") from error
+        return parse_exemptions(self.list_bytes())
 
     @contextmanager
     def _changing(self) -> Iterator[ExitStack]:
-        """Keep other writers out; what is entered in the stack is made at its end, or not at all."""
+        """Keep other writers out; what the stack holds is made at the end, or not at all."""
         if not os.path.isdir(self.directory):
             raise StateError(f"there is no directory {self.directory}; create it or name another")
         try:

@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 from helpers import load_cases
 
 from maintenance_wsgi import MaintenanceMode
-from maintenance_wsgi.cli import main, validation_messages
+from maintenance_wsgi.cli import main
+from maintenance_wsgi.cli.values import validation_messages
 
 pytestmark = pytest.mark.usefixtures("var")
 

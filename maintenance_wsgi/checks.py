@@ -1,0 +1,174 @@
+"""What would go wrong in a maintenance window, found before it begins."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+from netaddr import IPNetwork
+
+from maintenance_wsgi import files
+from maintenance_wsgi.client_ip import ClientIPResolver
+from maintenance_wsgi.details import parse_details
+from maintenance_wsgi.exemptions import Entry, read_entries
+from maintenance_wsgi.networks import parse_network
+from maintenance_wsgi.own_page import PAGE_LIMIT
+from maintenance_wsgi.state import FLAG_LIMIT, FLAG_NAME, LIST_LIMIT, LIST_NAME
+from maintenance_wsgi.users import User
+
+_LOOPBACK = [IPNetwork("127.0.0.0/8"), IPNetwork("::1/128")]
+_CSS_REFERENCE = re.compile(r"url\(\s*['\"]?\s*(?!data:|#)([^'\")\s]+)|@import\s+['\"]([^'\"]+)")
+_LOADING = {"src", "srcset", "poster", "data"}
+
+
+def check(
+    directory: str,
+    user: User,
+    trusted_proxies: Iterable[str] = (),
+    page: str | None = None,
+) -> Iterator[str]:
+    """Yield a line for each thing that would go wrong, with its remedy.
+
+    Args:
+        directory: of the two files.
+        user: whom the web server runs as.
+        trusted_proxies: the middleware's.
+        page: the middleware's own page, a file or a directory.
+
+    Raises:
+        ConfigError: a trusted proxy is refused.
+    """
+    ClientIPResolver(trusted_proxies)
+    proxies = [network for entry in trusted_proxies if (network := parse_network(entry))]
+    if not os.path.isdir(directory):
+        yield f"{directory}: there is no such directory; create it, or name another"
+    else:
+        yield from _check_flag(os.path.join(directory, FLAG_NAME), user)
+        yield from _check_list(os.path.join(directory, LIST_NAME), user, proxies)
+    if page is not None:
+        for path in _page_files(page):
+            yield from _check_page(path, user)
+
+
+def _check_readable(path: str, user: User, limit: int) -> Iterator[str]:
+    try:
+        closed = user.unsearchable(path)
+        if closed:
+            yield f"{closed}: {user.name} cannot search it; chmod o+x {closed}"
+        elif os.path.lexists(path):
+            files.read_bytes(path, limit=limit)
+            if not user.can_read(path):
+                yield f"{path}: {user.name} cannot read it; chmod o+r {path}"
+    except OSError as error:
+        yield f"{path}: {error.strerror}; put a regular, readable file in its place"
+
+
+def _check_flag(path: str, user: User) -> Iterator[str]:
+    yield from _check_readable(path, user, FLAG_LIMIT)
+    details, problems = parse_details(_bytes(path, FLAG_LIMIT))
+    for problem in problems:
+        yield f"{path}: {problem}; write it anew with enable"
+    if details.until and details.until <= datetime.now(UTC):
+        until = details.until.isoformat()
+        yield f"{path}: the planned end, {until}, is past; give another with enable --until"
+
+
+def _check_list(path: str, user: User, proxies: list[IPNetwork]) -> Iterator[str]:
+    yield from _check_readable(path, user, LIST_LIMIT)
+    for entry in read_entries(_bytes(path, LIST_LIMIT)):
+        fault = _fault(entry, proxies)
+        if fault:
+            yield f"{path}: line {entry.line}: {entry.text[:64]!a} {fault}"
+
+
+def _fault(entry: Entry, proxies: list[IPNetwork]) -> str:
+    network = entry.network
+    if network is None:
+        return "is no IP address or network; correct it"
+    if network.prefixlen == 0:
+        return "exempts the whole Internet; name the networks that you mean"
+    if any(_overlap(network, loopback) for loopback in _LOOPBACK):
+        return "exempts whatever runs on this machine, a proxy too; remove it, if one does"
+    if any(_overlap(network, proxy) for proxy in proxies):
+        return "covers a trusted proxy; exempt the people behind it instead"
+    return ""
+
+
+def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
+    return one.version == other.version and one.first <= other.last and other.first <= one.last
+
+
+def _bytes(path: str, limit: int) -> bytes:
+    try:
+        return files.read_bytes(path, limit=limit)[0]
+    except OSError:
+        return b""  # which _check_readable has told
+
+
+def _page_files(page: str) -> list[str]:
+    if not os.path.isdir(page):
+        return [page]
+    found = sorted(str(path) for path in Path(page).glob("page.*html"))
+    general = os.path.join(page, "page.html")
+    return found if general in found else [general, *found]
+
+
+def _check_page(path: str, user: User) -> Iterator[str]:
+    if not os.path.lexists(path):
+        yield f"{path}: there is no such page; create it, or the built-in page is served"
+        return
+    yield from _check_readable(path, user, PAGE_LIMIT)
+    data = _bytes(path, PAGE_LIMIT)
+    if not data:
+        return
+    html = _Page()
+    html.feed(data.decode("utf-8", "replace"))
+    for reference in html.references:
+        yield f"{path}: loads {reference[:64]!a}, which gets a 503 too; put it inline"
+    for name, example in html.missing():
+        yield f"{path}: has no {name}; add {example}"
+
+
+class _Page(HTMLParser):
+    """Collects what a page has and loads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.references: list[str] = []
+        self._found: set[str] = set()
+        self._inside = ""
+
+    def missing(self) -> Iterator[tuple[str, str]]:
+        """Yield what every page should have and this one lacks, with an example."""
+        wanted = {
+            "title": "<title>Down for maintenance</title>",
+            "language": '<html lang="en">',
+            "viewport": '<meta name="viewport" content="width=device-width">',
+        }
+        return ((name, wanted[name]) for name in wanted if name not in self._found)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the references of an element, and what it stands for."""
+        self._inside = tag
+        attributes = {name: value or "" for name, value in attrs}
+        if tag == "html" and attributes.get("lang"):
+            self._found.add("language")
+        if tag == "meta" and attributes.get("name") == "viewport":
+            self._found.add("viewport")
+        loading = _LOADING | ({"href"} if tag in {"link", "image", "use"} else set())
+        for name in loading & attributes.keys():
+            if not attributes[name].strip().startswith(("data:", "#")):
+                self.references.append(attributes[name])
+        self._note_css(attributes.get("style", ""))
+
+    def handle_data(self, data: str) -> None:
+        """Note a title's text, and what a stylesheet loads."""
+        if self._inside == "title" and data.strip():
+            self._found.add("title")
+        if self._inside == "style":
+            self._note_css(data)
+
+    def _note_css(self, css: str) -> None:
+        self.references += [match[1] or match[2] for match in _CSS_REFERENCE.finditer(css)]

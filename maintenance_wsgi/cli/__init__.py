@@ -1,0 +1,11 @@
+"""The admin command, with Magento's names and wording beside its own.
+
+It never imports the application or the middleware: it works while the code cannot be imported.
+Results go to standard output, problems to standard error. Exit status: 0 done, 1 refused or
+failed, 2 wrong usage. Nothing is changed unless every value is valid.
+"""
+
+from maintenance_wsgi.cli import diagnosis, run, switch
+from maintenance_wsgi.cli.group import main
+
+__all__ = ["diagnosis", "main", "run", "switch"]

@@ -1,0 +1,148 @@
+"""The commands that Magento has: enable, disable, status, allow-ips."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import click
+
+from maintenance_wsgi.cli.group import main, open_mode, quiet_option, warn
+from maintenance_wsgi.cli.values import (
+    NONE,
+    exemptions_of,
+    ip_option,
+    refuse_invalid,
+    window,
+    window_options,
+)
+from maintenance_wsgi.mode import MaintenanceMode, Status
+
+
+@main.command()
+@window_options
+@quiet_option
+def enable(
+    *,
+    ips: tuple[str, ...],
+    message: str | None,
+    until: str | None,
+    retry_after: str | None,
+    quiet: bool,
+) -> None:
+    """Switch maintenance mode on.
+
+    --ip replaces the list; without it the list stays as it is. While maintenance is on already,
+    what is not given stays as it is.
+
+    Example: maintenance-wsgi enable --ip 203.0.113.7 --until +90m
+    """
+    mode = open_mode()
+    options = window(ips, message, until, retry_after)
+    mode.enable(**options)
+    if not quiet:
+        click.echo("Enabled maintenance mode")
+        _echo_exemptions(mode, options["exemptions"])
+
+
+@main.command()
+@ip_option("Replace the list with this address or network; repeat; 'none' for nobody.")
+@quiet_option
+def disable(*, ips: tuple[str, ...], quiet: bool) -> None:
+    """Switch maintenance mode off.
+
+    The list stays as it is, for the next time, unless --ip replaces it.
+
+    Example: maintenance-wsgi disable
+    """
+    mode = open_mode()
+    exemptions = exemptions_of(ips)
+    mode.disable(exemptions=exemptions)
+    if not quiet:
+        click.echo("Disabled maintenance mode")
+        _echo_exemptions(mode, exemptions)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--exit-code", is_flag=True, help="Exit with 0 when on, 1 when off.")
+@quiet_option
+@click.pass_context
+def status(ctx: click.Context, *, as_json: bool, exit_code: bool, quiet: bool) -> None:
+    """Tell whether maintenance mode is on, and who is exempt.
+
+    Example: maintenance-wsgi status -q --exit-code && echo "in maintenance"
+    """
+    found = open_mode().status()
+    if not quiet:
+        click.echo(_status_json(found) if as_json else _status_text(found))
+    _warn_of_invalid(found)
+    if exit_code and not found.enabled:
+        ctx.exit(1)
+
+
+@main.command("allow-ips")
+@click.argument("ips", nargs=-1, metavar="[IP]...")
+@click.option("--add", is_flag=True, help="Keep the list and append to it.")
+@click.option("--none", "nobody", is_flag=True, help="Empty the list.")
+@quiet_option
+def allow_ips(*, ips: tuple[str, ...], add: bool, nobody: bool, quiet: bool) -> None:
+    """Set the addresses and networks that are exempt; without any, print them.
+
+    Example: maintenance-wsgi allow-ips --add 203.0.113.7 2001:db8::/32
+    """
+    mode = open_mode()
+    if not ips and not nobody:
+        found = mode.status()
+        if not quiet:
+            click.echo(_list_line(found))
+        _warn_of_invalid(found)
+        return
+    if nobody:
+        mode.set_exemptions([])
+    else:
+        refuse_invalid(ips, none_allowed=False)
+        (mode.add_exemptions if add else mode.set_exemptions)(ips)
+    if not quiet:
+        click.echo(f"Set exempt IP-addresses: {' '.join(mode.exemptions) or NONE}")
+
+
+def _echo_exemptions(mode: MaintenanceMode, exemptions: list[str] | None) -> None:
+    if exemptions is not None:
+        click.echo(f"Set exempt IP-addresses: {', '.join(mode.exemptions) or NONE}")
+
+
+def _list_line(found: Status) -> str:
+    return f"List of exempt IP-addresses: {' '.join(found.exempt) or NONE}"
+
+
+def _status_text(found: Status) -> str:
+    state = "enabled" if found.enabled else "disabled"
+    colour = "yellow" if found.enabled else "green"
+    lines = [f"Status: maintenance mode is {click.style(state, fg=colour)}", _list_line(found)]
+    details = {
+        "Since": found.since and _local(found.since),
+        "By": found.by,
+        "Message": found.message,
+        "Until": found.until and f"{_local(found.until)}{_passed(found.until)}",
+        "Retry after": found.retry_after is not None and f"{found.retry_after} s",
+    }
+    lines += [f"{name}: {value}" for name, value in details.items() if value]
+    return "\n".join(lines)
+
+
+def _local(time: datetime) -> str:
+    return time.astimezone().isoformat(" ", "seconds")
+
+
+def _passed(until: datetime) -> str:
+    return " (passed)" if until <= datetime.now(UTC) else ""
+
+
+def _status_json(found: Status) -> str:
+    return json.dumps(asdict(found), default=datetime.isoformat)
+
+
+def _warn_of_invalid(found: Status) -> None:
+    if found.invalid:
+        shown = ", ".join(ascii(text[:64]) for text in found.invalid[:10])
+        warn(f"{len(found.invalid)} bad entries in the list are skipped: {shown}")
