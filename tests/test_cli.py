@@ -129,6 +129,13 @@ def test_command_names(typed: str, code: int, var: Path) -> None:
     assert (var / ".maintenance.flag").exists() is (code == 0)
 
 
+def test_magento_names_go_before_ours(var: Path) -> None:
+    assert run("maintenance:e").exit_code == 0
+    assert run("maintenance:check").exit_code == 0
+    assert run("maintenance:che").exit_code == 2
+    assert os.listdir(var) == [".maintenance.flag"]
+
+
 def test_ambiguous_abbreviation_is_refused(var: Path) -> None:
     result = run("maintenance:")
     assert result.exit_code == 2
@@ -203,6 +210,40 @@ def test_until_takes_rfc_3339(text: str, var: Path) -> None:
 def test_until_takes_a_local_time(text: str, var: Path) -> None:
     run("enable", "--until", text)
     assert MaintenanceMode(var).status().until == datetime(2033, 12, 1, 18).astimezone()
+
+
+@pytest.mark.parametrize(
+    ("connection", "exempt"),
+    [
+        ("203.0.113.7 50000 10.0.0.1 22", "203.0.113.7"),
+        ("2001:DB8::7 50000 ::1 22", "2001:db8::7"),
+        ("::ffff:203.0.113.7 50000 10.0.0.1 22", "203.0.113.7"),
+    ],
+)
+def test_me_is_who_is_connected_by_ssh(
+    connection: str, exempt: str, ip_list: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", connection)
+    assert outcome("enable", "--ip=me", "--ip=10.0.0.0/8")[0] == 0
+    assert ip_list.read_text() == f"{exempt},10.0.0.0/8"
+
+
+@pytest.mark.parametrize("connection", [None, "", "UNKNOWN 65535 UNKNOWN 65535"])
+def test_me_without_ssh_is_refused(
+    connection: str | None, var: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    if connection is not None:
+        monkeypatch.setenv("SSH_CONNECTION", connection)
+    result = run("enable", "--ip=me")
+    assert result.exit_code == 1
+    assert "SSH_CONNECTION" in result.stderr
+    assert os.listdir(var) == []
+
+
+def test_status_says_that_the_end_has_passed(flag: Path) -> None:
+    flag.write_text('{"until": "2001-01-01T00:00:00Z"}')
+    assert outcome("status")[1].splitlines()[-1].endswith(" (passed)")
 
 
 def test_status_tells_what_is_known() -> None:

@@ -1,6 +1,7 @@
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -373,6 +374,38 @@ def test_mis_set_trust_is_logged_once_a_minute(
         assert warning in record.getMessage()
         assert record.getMessage().isprintable()
         assert len(record.getMessage()) < 500
+
+
+def test_warnings_that_were_held_back_are_counted(
+    var: Path, flag: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag.touch()
+    middleware = MaintenanceMiddleware(shop, var)
+    now = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    for _ in range(4):
+        call(middleware, make_environ(HTTP_X_FORWARDED_FOR=EXEMPT))
+    monkeypatch.setattr("time.monotonic", lambda: now + 61)
+    call(middleware, make_environ(HTTP_X_FORWARDED_FOR=EXEMPT))
+    first, second = [record.getMessage() for record in caplog.records]
+    assert "more of this kind" not in first
+    assert second.endswith("(3 more of this kind since the last)")
+
+
+def test_application_is_told_of_an_exempt_visitor(var: Path, flag: Path, ip_list: Path) -> None:
+    seen: list[object] = []
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        seen.append(environ.get("maintenance_wsgi.exempt"))
+        return shop(environ, start_response)
+
+    middleware = MaintenanceMiddleware(application, var, exempt_paths=["/healthz"])
+    call(middleware, make_environ(EXEMPT))
+    flag.touch()
+    ip_list.write_text(EXEMPT)
+    call(middleware, make_environ(EXEMPT))
+    call(middleware, make_environ(EXEMPT, path="/healthz"))
+    assert seen == [None, True, None]
 
 
 def test_exempt_client_behind_a_proxy(wrap: Wrap, flag: Path, ip_list: Path) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from helpers import unmeasured
 
 from maintenance_wsgi import (
     ConfigError,
@@ -451,7 +452,9 @@ def test_user_without_the_right_to_search_is_named(var: Path) -> None:
     """
     var.chmod(0o700)
     command = [sys.executable, "-c", textwrap.dedent(program), str(var)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    result = subprocess.run(
+        command, env=unmeasured(), capture_output=True, text=True, check=True, timeout=60
+    )
     assert result.stdout.startswith(f"uid 54321 cannot search {var}: Permission denied")
     assert result.stderr == ""
 
