@@ -1,6 +1,8 @@
 """The errors of this package: one base, each also the builtin a caller would expect."""
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class MaintenanceError(Exception):
@@ -34,6 +36,23 @@ class EntryError(MaintenanceError, ValueError):
 
 class StateError(MaintenanceError, OSError):
     """The directory or one of its two files cannot be read or written."""
+
+
+def absolute_path(name: str, path: str | os.PathLike[str]) -> str:
+    """Return `path` made absolute, its links unresolved.
+
+    Raises:
+        ConfigError: it is empty or holds a NUL.
+        ConfigTypeError: it is no text and no path.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigTypeError(f"{name} takes the name of a file or directory, not {path!r}")
+    text = os.fspath(path)
+    if not isinstance(text, str):
+        raise ConfigTypeError(f"{name} takes a text, not the bytes {text!r}")
+    if not text or "\0" in text:
+        raise ConfigError(f"{name}: {text!r} is no name of a file or directory; write 'var'")
+    return str(Path(text).absolute())
 
 
 def list_of_texts(name: str, values: Iterable[str]) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("maintenance_wsgi")
 _MARK = "x-maintenance-mode"
 _EXEMPT = ("X-Maintenance-Mode", "exempt")
-_PRIVATE = ("Cache-Control", "private, no-store")
+_PRIVATE_EXEMPT = [("Cache-Control", "private, no-store"), _EXEMPT]
 # Fields that let a cache keep an answer whatever Cache-Control says. RFC 9213 gives each kind of
 # cache a "...-Cache-Control" of its own; nginx obeys X-Accel-Expires, Akamai Edge-Control.
 _CACHE_FIELDS = {"expires", "surrogate-control", "x-accel-expires", "edge-control"}
@@ -194,7 +194,8 @@ def _start_exempt_client(
     /,
 ) -> "Callable[[bytes], object]":
     kept = [field for field in headers if not _is_replaced(field[0])]
-    return start_response(status, [*kept, _PRIVATE, _EXEMPT], exc_info)
+    kept += _PRIVATE_EXEMPT
+    return start_response(status, kept, exc_info)
 
 
 @lru_cache(maxsize=256)

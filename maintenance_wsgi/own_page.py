@@ -8,11 +8,10 @@ visitor's address, where it is a public one). What is not known is left empty.
 import os
 import re
 from html import escape
-from pathlib import Path
 from typing import NamedTuple
 
 from maintenance_wsgi.details import Details
-from maintenance_wsgi.errors import ConfigError
+from maintenance_wsgi.errors import absolute_path
 from maintenance_wsgi.files import MISSING, FollowedFile
 from maintenance_wsgi.negotiation import HTML, choose_language
 from maintenance_wsgi.rendering import Countdown
@@ -60,9 +59,7 @@ class OwnPage:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        if not os.fspath(path) or "\0" in os.fspath(path):
-            raise ConfigError(f"page: no file has the name {path!r}")
-        self._path = str(Path(path).absolute())
+        self._path = absolute_path("page", path)
         self._followed: dict[str, FollowedFile[OwnHTML]] = {}
 
     def find(self, accept_language: str) -> OwnHTML | None:

@@ -5,12 +5,11 @@ Nothing else is shared: threads and processes see each other's changes through t
 
 import logging
 import os
-from pathlib import Path
 from threading import Lock
 
 from maintenance_wsgi import files
 from maintenance_wsgi.details import Details, parse_details
-from maintenance_wsgi.errors import ConfigError, StateError
+from maintenance_wsgi.errors import StateError, absolute_path
 from maintenance_wsgi.exemptions import parse_exemptions
 from maintenance_wsgi.networks import Address, NetworkSet
 from maintenance_wsgi.users import current_user
@@ -42,9 +41,7 @@ class MaintenanceState:
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        if not os.fspath(directory) or "\0" in os.fspath(directory):
-            raise ConfigError(f"no directory has the name {directory!r}; write 'var'")
-        self.directory = str(Path(directory).absolute())
+        self.directory = absolute_path("directory", directory)
         self.flag_path = os.path.join(self.directory, FLAG_NAME)
         self.list_path = os.path.join(self.directory, LIST_NAME)
         self._details = files.FollowedFile(
@@ -99,16 +96,15 @@ class MaintenanceState:
 
     def exempts(self, address: Address) -> bool:
         """Tell whether the list in force holds `address`."""
-        return address in self._exempt_networks()
+        networks = self._networks()
+        return networks is not None and address in networks
 
-    def _exempt_networks(self) -> NetworkSet:
+    def _networks(self) -> NetworkSet | None:
         try:
             networks = self._exempt.read()
         except files.MISSING:
-            return _NOBODY
-        if networks is None:
-            networks = self._exempt.last()
-        return _NOBODY if networks is None else networks
+            return None
+        return self._exempt.last() if networks is None else networks
 
     def _first_flag(self) -> os.stat_result | None:
         try:
@@ -130,7 +126,8 @@ class MaintenanceState:
                 return
             self._noted = enabled
         if enabled:
-            count = len(self._exempt_networks())
+            networks = self._networks()
+            count = 0 if networks is None else len(networks)
             _logger.info("%s: maintenance is on, %d entries are exempt", self.directory, count)
         else:
             _logger.info("%s: maintenance is off", self.directory)
@@ -147,6 +144,3 @@ class MaintenanceState:
             bad = exemptions.describe_bad()
             _logger.warning("%s: bad entries skipped: %s", self.list_path, bad)
         return NetworkSet(exemptions.networks)
-
-
-_NOBODY = NetworkSet()

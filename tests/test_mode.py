@@ -8,6 +8,7 @@ import textwrap
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import unmeasured
@@ -21,6 +22,14 @@ from maintenance_wsgi import (
 )
 from maintenance_wsgi.details import Details
 from maintenance_wsgi.networks import Address
+
+
+class Bytes:
+    """A path of bytes, as os.fspath allows it."""
+
+    def __fspath__(self) -> bytes:
+        return b"var"
+
 
 CLIENT = Address(4, 0xCB007107)
 LATER = datetime.now(UTC) + timedelta(minutes=40)
@@ -388,9 +397,18 @@ def test_directory_is_made_absolute_with_its_links(
     assert mode.is_enabled()
 
 
-@pytest.mark.parametrize("directory", ["", "a\0b"])
-def test_directory_that_cannot_be_is_refused(directory: str) -> None:
-    with pytest.raises(ConfigError, match="directory"):
+@pytest.mark.parametrize(
+    ("directory", "error"),
+    [
+        ("", ConfigError),
+        ("a\0b", ConfigError),
+        (None, ConfigTypeError),
+        (b"var", ConfigTypeError),
+        (Bytes(), ConfigTypeError),
+    ],
+)
+def test_directory_that_cannot_be_is_refused(directory: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="directory"):
         MaintenanceMode(directory)
 
 
