@@ -118,7 +118,7 @@ class MaintenanceMode(MaintenanceState):
                 members.pop(_HOLDERS, None)
                 changes.enter_context(self._replacing_flag(members))
             if networks is not None:
-                changes.enter_context(self._replacing_list(networks))
+                changes.enter_context(self._replacing_list(render_exemptions(networks)))
 
     def disable(self, *, exemptions: Iterable[str] | None = None) -> None:
         """Switch maintenance off; `exemptions` replaces the list, which else stays as it is.
@@ -129,7 +129,7 @@ class MaintenanceMode(MaintenanceState):
         networks = None if exemptions is None else parse_entries(exemptions)
         with self._changing() as changes:
             if networks is not None:
-                changes.enter_context(self._replacing_list(networks))
+                changes.enter_context(self._replacing_list(render_exemptions(networks)))
             changes.enter_context(files.replacing(self.flag_path, None))
 
     @contextmanager
@@ -169,7 +169,7 @@ class MaintenanceMode(MaintenanceState):
         """
         networks = parse_entries(entries)
         with self._changing() as changes:
-            changes.enter_context(self._replacing_list(networks))
+            changes.enter_context(self._replacing_list(render_exemptions(networks)))
 
     def add_exemptions(self, entries: Iterable[str]) -> None:
         """Append to the list. Bad entries and comments cannot be kept, and are logged.
@@ -180,7 +180,9 @@ class MaintenanceMode(MaintenanceState):
         networks = parse_entries(entries)
         with self._changing() as changes:
             found = self._read_list()
-            changes.enter_context(self._replacing_list(found.networks + networks))
+            changes.enter_context(
+                self._replacing_list(render_exemptions(found.networks + networks))
+            )
         if found.bad:
             bad = found.describe_bad()
             _logger.warning("%s: bad entries dropped: %s", self.list_path, bad)
@@ -201,9 +203,9 @@ class MaintenanceMode(MaintenanceState):
             changes.enter_context(self._replacing_flag(members | given))
             if networks is None:
                 return _Hold(holder, switched_on=True)
-            found = self.list_bytes()
-            changes.enter_context(self._replacing_list(networks))
-            return _Hold(holder, switched_on=True, found=found, written=render_exemptions(networks))
+            found, written = self.list_bytes(), render_exemptions(networks)
+            changes.enter_context(self._replacing_list(written))
+            return _Hold(holder, switched_on=True, found=found, written=written)
 
     def _release(self, hold: "_Hold") -> None:
         """End to keep maintenance on: the last holder switches it off."""
@@ -211,7 +213,7 @@ class MaintenanceMode(MaintenanceState):
             return
         with self._changing() as changes:
             if hold.written is not None and self.list_bytes() == hold.written:
-                changes.enter_context(files.replacing(self.list_path, hold.found or None))
+                changes.enter_context(self._replacing_list(hold.found))
             holders = self._holders()
             if hold.holder not in holders:
                 return  # somebody has switched it off meanwhile, or on for good
@@ -246,11 +248,11 @@ class MaintenanceMode(MaintenanceState):
             raise ConfigError(f"the message is too long: {len(data)} bytes")
         return files.replacing(self.flag_path, data)
 
-    def _replacing_list(self, networks: tuple[IPNetwork, ...]) -> AbstractContextManager[None]:
+    def _replacing_list(self, data: bytes) -> AbstractContextManager[None]:
         # An empty file breaks Magento's own `--add`, so that an empty list is none; but deploy
         # tools link the list between releases, and the link is not ours to remove.
         empty = b"" if os.path.islink(self.list_path) else None
-        return files.replacing(self.list_path, render_exemptions(networks) or empty)
+        return files.replacing(self.list_path, data or empty)
 
     def _read_list(self) -> ExemptionList:
         return parse_exemptions(self.list_bytes())

@@ -124,6 +124,8 @@ def test_header_that_is_no_text_is_missing(value: object) -> None:
         (' ; for=198.51.100.7 ; ;by="_a,b;for=1.2.3.4"', "198.51.100.7"),
         ("for=198.51.100.7;proto=http;Proto=https", None),
         ('for="2001:db8::7"', None),
+        ('for="::1:80"', None),
+        ('for="2001::"', None),
         ('for="[2001:db8::7]:_port"', "2001:db8::7"),
         ('for="198.51.100.7"x', None),
         ("for=198.51.100.7;secret", None),

@@ -206,6 +206,18 @@ def test_block_restores_the_list_it_found(mode: MaintenanceMode, ip_list: Path) 
     assert mode.exemptions == ("203.0.113.8", "203.0.113.9")
 
 
+def test_block_restores_a_linked_list_through_its_link(
+    mode: MaintenanceMode, ip_list: Path
+) -> None:
+    shared = ip_list.with_name("shared")
+    shared.touch()
+    ip_list.symlink_to(shared)
+    with mode.enabled(exemptions=["203.0.113.8"]):
+        assert shared.read_bytes() == b"203.0.113.8"
+    assert ip_list.is_symlink()
+    assert shared.read_bytes() == b""
+
+
 def test_failed_block_switches_off_where_it_was_told_to(mode: MaintenanceMode) -> None:
     with pytest.raises(ZeroDivisionError), mode.enabled(disable_on_failure=True):
         _ = 1 / 0

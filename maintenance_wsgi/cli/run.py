@@ -63,7 +63,7 @@ def _tell_beginning(*, switched_on: bool) -> None:
             f"Maintenance mode is on; should this be killed, end it with: {_way_to_end()}", err=True
         )
     else:
-        warn("maintenance mode was on before, and is left as it is")
+        warn("maintenance mode was on before, and is left as it was")
 
 
 def _way_to_end() -> str:
