@@ -91,6 +91,15 @@ def test_hint_where_a_usual_mistake_shows(
     assert any(hint in line for line in found.hints), found.hints
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+def test_missing_header_has_no_hops(header: str, var: Path) -> None:
+    found = explained(
+        var, {"REMOTE_ADDR": "10.0.0.1"}, trusted_proxies=["10.0.0.1"], client_ip_header=header
+    )
+    assert found.hops == ()
+    assert "missing or blank" in str(found)
+
+
 def test_no_hint_where_all_is_well(var: Path) -> None:
     assert explained(var, {"REMOTE_ADDR": EXEMPT}).hints == ()
     assert explained(var, {"REMOTE_ADDR": "198.51.100.1"}).hints == ()
