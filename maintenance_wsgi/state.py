@@ -60,7 +60,6 @@ class MaintenanceState:
         self._noted = False
         self._noting = Lock()
         self._last_flag = self._first_flag()
-        self._note(enabled=self._last_flag is not None)
 
     def is_enabled(self) -> bool:
         """Tell whether maintenance is on now."""

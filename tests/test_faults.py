@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from helpers import make_environ, shop, status_of, unmeasured
+from helpers import make_environ, shop, skip_without_root, status_of, unmeasured
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode, StateError
 
@@ -17,8 +17,7 @@ COMMAND = Path(sys.executable).with_name("maintenance-wsgi")
 
 @contextmanager
 def mounted(var: Path, *options: str) -> Iterator[None]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a file system")
+    skip_without_root()
     subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", var], check=True)  # noqa: S607 (where it lies differs)
     try:
         yield
@@ -95,8 +94,7 @@ def test_full_disk_does_not_matter_to_requests(var: Path) -> None:
 
 
 def test_user_without_the_right_to_write_is_told(var: Path, tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root to become another user")
+    skip_without_root()
     for directory in [var, *var.parents]:
         if directory.is_relative_to(tmp_path.parents[1]):
             directory.chmod(0o755)

@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from helpers import age
+from helpers import age, skip_without_root
 
 from maintenance_wsgi.files import FollowedFile, locked, read_bytes, remove, replacing
 
@@ -177,8 +177,7 @@ def test_replace_goes_through_links(path: Path) -> None:
 
 
 def test_replace_keeps_the_owner(path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root to give a file away")
+    skip_without_root()
     path.write_bytes(b"one")
     os.chown(path, 12345, 54321)
     replace(str(path), b"two")

@@ -57,6 +57,13 @@ def test_off_hands_on_the_very_objects(var: Path) -> None:
     assert environ == before
 
 
+def test_off_is_the_same_for_exempt_people(wrap: Wrap, ip_list: Path) -> None:
+    ip_list.write_text(EXEMPT)
+    application = wrap(exempt_paths=["/healthz"])
+    assert call(application, make_environ(EXEMPT)) == call(application)
+    assert call(application, make_environ(EXEMPT, "/healthz")).mark is None
+
+
 def test_states_follow_the_files(wrap: Wrap, flag: Path, ip_list: Path) -> None:
     application = wrap()
     assert call(application).code == 200

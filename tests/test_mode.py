@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import unmeasured
+from helpers import skip_without_root, unmeasured
 
 from maintenance_wsgi import (
     ConfigError,
@@ -245,12 +245,17 @@ def test_change_of_the_state_is_logged_once(
         for _ in range(3):
             mode.is_enabled()
         flag.unlink()
-    MaintenanceMode(var)
+    mode.is_enabled()
+    ip_list.unlink()
+    flag.touch()
+    MaintenanceMode(var).is_enabled()
     messages = [record.getMessage().rpartition(": ")[2] for record in caplog.records]
     assert messages == [
         "maintenance is on, 2 entries are exempt",
         "maintenance is off",
         "maintenance is on, 2 entries are exempt",
+        "maintenance is off",
+        "maintenance is on, 0 entries are exempt",
     ]
 
 
@@ -469,8 +474,7 @@ def test_last_known_answer_stands_where_the_directory_cannot_be_searched(
 
 
 def test_user_without_the_right_to_search_is_named(var: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root to become another user")
+    skip_without_root()
     program = """
         import os, sys
         from maintenance_wsgi import MaintenanceMode, StateError
