@@ -73,6 +73,8 @@ def test_refused_entries_are_all_named() -> None:
 
 
 def test_many_bad_entries_are_counted() -> None:
+    assert parse_exemptions(b"a b").describe_bad() == "'a' (line 1), 'b' (line 1)"
+    assert "more" not in parse_exemptions(b" x" * 10).describe_bad()
     texts = [f"bad{number}" for number in range(12)]
     assert parse_exemptions(" ".join(texts).encode()).describe_bad().endswith("and 2 more")
     with pytest.raises(EntryError, match="and 2 more"):

@@ -65,6 +65,17 @@ def test_same_size_rewrite_within_a_tick_is_seen(path: Path, followed: FollowedF
         assert followed.read() == text
 
 
+def test_signature_of_a_fresh_file_is_not_trusted(
+    path: Path, followed: FollowedFile[bytes]
+) -> None:
+    path.write_bytes(b"one")
+    followed.read()
+    status = path.stat()
+    path.write_bytes(b"two")
+    # As a rewrite of the same size within one tick: the signature is the one that was read.
+    assert followed.read(status) == b"two"
+
+
 def test_settled_file_costs_no_read(
     path: Path, followed: FollowedFile[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +242,15 @@ def test_remove_is_content_with_a_missing_file(path: Path) -> None:
     remove(str(path))
     remove(str(path))
     assert not path.exists()
+
+
+def test_no_descriptor_is_left_open(path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    for _ in range(5):
+        with locked(str(path.parent)):
+            replace(str(path), b"one")
+        remove(str(path))
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 def test_lock_keeps_others_out_and_ends(tmp_path: Path) -> None:
