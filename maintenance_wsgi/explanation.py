@@ -192,12 +192,14 @@ def _trust(address: Address, resolver: ClientIPResolver) -> str:
 def _explain_hops(
     environ: Mapping[str, Any], resolver: ClientIPResolver, trace: list[Hop]
 ) -> Iterator[Step]:
-    for text, address in trace[:_SHOWN_HOPS]:
+    for number, (text, address) in enumerate(trace, 1):
+        if _SHOWN_HOPS <= number < len(trace):
+            continue  # but never the one that decides
         if address is None:
             yield Step(_shown(text), "no address: the search ends here")
         else:
             yield Step(str(address), _trust(address, resolver))
-    for text, address in islice(resolver.hops(environ), len(trace), _SHOWN_HOPS):
+    for text, address in islice(resolver.hops(environ), len(trace), len(trace) + _SHOWN_HOPS):
         shown = _shown(text) if address is None else str(address)
         yield Step(shown, "not looked at: anybody can write this")
 
@@ -207,13 +209,15 @@ def _explain_entry(client: Address | None, mode: MaintenanceMode) -> str:
         entries = _read_list(mode)
     except StateError as error:
         return f"no entry can be named: {error}"
+    if client is None:
+        return "not looked up: the client is unknown"
     good = [entry for entry in entries if entry.network is not None]
     for line, text, network in good:
-        if client is not None and network and client in NetworkSet([network]):
+        if network and client in NetworkSet([network]):
             return f"yes, by {text} (line {line} of the list)"
     bad = len(entries) - len(good)
-    faults = f", and {bad} bad ones" if bad else ""
-    return f"no: none of {len(good)} entries matches{faults}"
+    faults = f"; {bad} more cannot be read" if bad else ""
+    return f"no: none of the {len(good)} good entries matches{faults}"
 
 
 def _read_list(mode: MaintenanceMode) -> list[Entry]:
@@ -228,7 +232,7 @@ def _hints(
     reason: Reason,
 ) -> Iterator[str]:
     yield from _trust_hints(environ, resolver, client, reason)
-    for name in _sent_headers(environ):
+    for name in _sent_headers(environ, resolver):
         if name.lower() != resolver.header.lower():
             for address in _exempt_addresses(environ, name, mode):
                 yield f"{name} holds {address}, which is exempt, but is not the header that is read"
@@ -241,28 +245,34 @@ def _trust_hints(
 ) -> Iterator[str]:
     peer = _shown(peer_text(environ))
     header = resolver.header
-    sent = _sent_headers(environ)
+    sent = _sent_headers(environ, resolver)
     if reason is Reason.DIRECT_PEER and sent:
         yield f"{sent[0]} is ignored: if {peer} is a proxy of yours, add it to the trusted proxies"
     if reason is Reason.UNKNOWN_PEER and is_unix_peer(peer_text(environ)):
         yield "a Unix socket? Then add 'unix:' to the trusted proxies"
     if reason is Reason.NO_HEADER:
         yield f"the proxy must send {header}; in nginx: {_nginx_line(header)}"
+        if header.lower() == "forwarded":
+            yield "and let client_ip_header be X-Forwarded-For: nginx does not speak RFC 7239"
         yield "or the server drops it: waitress does, unless clear_untrusted_proxy_headers is False"
     if client is not None and reason is Reason.RIGHTMOST_UNTRUSTED and client in _PRIVATE:
         yield f"{client} is private: one more proxy of yours? Then add it to the trusted proxies"
 
 
 def _nginx_line(header: str) -> str:
-    variable = "$remote_addr"
-    if header.lower() == "x-forwarded-for":
-        variable = "$proxy_add_x_forwarded_for"
-    return f"proxy_set_header {header} {variable};"
+    if header.lower() in {"x-forwarded-for", "forwarded"}:
+        # nginx has no variable that writes an IPv6 address as RFC 7239 wants it.
+        return "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
+    return f"proxy_set_header {header} $remote_addr;"
 
 
-def _sent_headers(environ: Mapping[str, Any]) -> list[str]:
-    readers = [ClientIPResolver(header=name) for name in _FORWARDING_HEADERS]
-    return [reader.header for reader in readers if reader.header_value(environ)]
+def _sent_headers(environ: Mapping[str, Any], resolver: ClientIPResolver) -> list[str]:
+    """Return the forwarding headers that the request carries, the configured one first."""
+    readers = [resolver, *(ClientIPResolver(header=name) for name in _FORWARDING_HEADERS)]
+    sent = {
+        reader.header.lower(): reader.header for reader in readers if reader.header_value(environ)
+    }
+    return list(sent.values())
 
 
 def _exempt_addresses(environ: Mapping[str, Any], header: str, mode: MaintenanceMode) -> list[str]:

@@ -162,6 +162,18 @@ def remove(path: str) -> None:
     _sync_directory(os.path.dirname(path))
 
 
+def fault_of_directory(path: str) -> str:
+    """Return why `path` cannot serve as the directory, with a remedy, or nothing where it can."""
+    try:
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            return ""
+    except MISSING:
+        return f"there is no directory {path!r}; create it, or name another"
+    except OSError as error:
+        return f"{path!r} cannot be looked at: {error.strerror}; open the way to it, chmod o+x"
+    return f"{path!r} is no directory; name another"
+
+
 @contextmanager
 def locked(directory: str) -> Iterator[None]:
     """Keep other writers out, so that what two people add at once is not lost.

@@ -37,6 +37,12 @@ _PRIVATE_EXEMPT = [("Cache-Control", "private, no-store"), _EXEMPT]
 # cache a "...-Cache-Control" of its own; nginx obeys X-Accel-Expires, Akamai Edge-Control.
 _CACHE_FIELDS = {"expires", "surrogate-control", "x-accel-expires", "edge-control"}
 _WARNING_INTERVAL = 60.0
+# What proxies send by default; a stranger's is worth a warning whichever header is configured.
+_FORWARDING_FIELDS = {
+    "X-Forwarded-For": "HTTP_X_FORWARDED_FOR",
+    "X-Real-IP": "HTTP_X_REAL_IP",
+    "Forwarded": "HTTP_FORWARDED",
+}
 
 
 class MaintenanceMiddleware:
@@ -114,7 +120,7 @@ class MaintenanceMiddleware:
         hint = _TRUST_HINTS.get(reason)
         if hint is None:
             return
-        value = self._resolver.header_value(environ)
+        name, value = self._forwarding_field(environ)
         if reason is Reason.DIRECT_PEER and not value:
             return
         now = time.monotonic()
@@ -124,9 +130,17 @@ class MaintenanceMiddleware:
         held_back, self._held_back = self._held_back, 0
         self._next_warning = now + _WARNING_INTERVAL
         peer = ascii(peer_text(environ))[:80]
-        header = f"{self._resolver.header}: {ascii(value)[:200]}"
+        header = f"{name}: {ascii(value)[:200]}"
         more = f" ({held_back} more of this kind since the last)" if held_back else ""
         _logger.warning("blocked a request from %s (%s): %s%s", peer, header, hint, more)
+
+    def _forwarding_field(self, environ: WSGIEnvironment) -> tuple[str, str]:
+        value = self._resolver.header_value(environ)
+        if not value:
+            for name, key in _FORWARDING_FIELDS.items():
+                if key in environ:
+                    return name, str(environ[key])
+        return self._resolver.header, value
 
     def _load(self, application: WSGIApplication | str) -> WSGIApplication:
         if isinstance(application, str):
@@ -137,11 +151,11 @@ class MaintenanceMiddleware:
 
 _TRUST_HINTS = {
     Reason.DIRECT_PEER: "the header is ignored, because the peer is no trusted proxy;"
-    " if it is a proxy of yours, add it to trusted_proxies",
+    " if it is a proxy of yours, add it to trusted_proxies, and name its client_ip_header",
     Reason.UNKNOWN_PEER: "the peer is no IP address, so the client is unknown;"
     " if it is a Unix socket of your proxy, add 'unix:' to trusted_proxies",
-    Reason.NO_HEADER: "the peer is trusted but sent no such header, so the client is unknown;"
-    " let the proxy set it, or the server pass it on",
+    Reason.NO_HEADER: "the peer is trusted but did not send the configured header, so the client"
+    " is unknown; let the proxy set it, or the server pass it on",
     Reason.EMPTY_ENTRY: "the header has an empty entry where the client's address is looked for",
     Reason.UNREADABLE_ENTRY: "the header has no address where the client's is looked for",
 }

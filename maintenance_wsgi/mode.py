@@ -68,10 +68,14 @@ class MaintenanceMode(MaintenanceState):
         return canonical_entries(self._read_list().networks)
 
     def status(self) -> Status:
-        """Return what the two files say now."""
-        flag = self.flag()
+        """Return what the two files say now; a list that cannot be read is logged, and empty."""
+        flag = self._found_flag()
         details = self.details(flag) if flag else None
-        exemptions = self._read_list()
+        try:
+            exemptions = self._read_list()
+        except StateError as error:
+            _logger.warning("%s", error)
+            exemptions = ExemptionList()
         return Status(
             **asdict(details or Details()),
             enabled=details is not None,
@@ -113,7 +117,7 @@ class MaintenanceMode(MaintenanceState):
         given = checked_members(message, until, retry_after)
         networks = None if exemptions is None else parse_entries(exemptions)
         with self._changing() as changes:
-            if given or not self.is_enabled() or self._holders():
+            if given or not self._found_flag() or self._holders():
                 members = self._flag_members() | given
                 members.pop(_HOLDERS, None)
                 changes.enter_context(self._replacing_flag(members))
@@ -193,7 +197,7 @@ class MaintenanceMode(MaintenanceState):
         """Begin to keep maintenance on; nothing changes where it is on by somebody's own wish."""
         holder = f"{operator()} {os.getpid()} {secrets.token_hex(4)}"
         with self._changing() as changes:
-            enabled, holders = self.is_enabled(), self._holders()
+            enabled, holders = self._found_flag(), self._holders()
             if enabled and not holders:
                 return _Hold("")
             members = self._flag_members() | {_HOLDERS: [*holders, holder]}
@@ -223,6 +227,14 @@ class MaintenanceMode(MaintenanceState):
                 self._replacing_flag(members) if holders else files.replacing(self.flag_path, None)
             )
 
+    def _found_flag(self) -> os.stat_result | None:
+        try:
+            return os.stat(self.flag_path)
+        except files.MISSING:
+            return None
+        except OSError as error:
+            raise StateError(f"{current_user()} cannot look at the flag: {error}") from error
+
     def _holders(self) -> list[str]:
         try:
             found, _ = files.read_bytes(self.flag_path, limit=FLAG_LIMIT)
@@ -232,15 +244,16 @@ class MaintenanceMode(MaintenanceState):
         return [str(holder) for holder in holders] if isinstance(holders, list) else []
 
     def _flag_members(self) -> dict[str, Any]:
-        """Return what the flag says, or who sets it and when, where there is none yet."""
+        """Return what the flag says, and who sets it and when, where it does not say."""
+        signature = {"by": operator(), "since": datetime.now(UTC).replace(microsecond=0)}
         try:
             found, _ = files.read_bytes(self.flag_path, limit=FLAG_LIMIT)
         except files.MISSING:
-            return {"by": operator(), "since": datetime.now(UTC).replace(microsecond=0)}
+            return signature
         members = json_object(found)
         if members is None and found.strip():
             _logger.warning("%s: replaced: %a", self.flag_path, found[:256])
-        return members or {}
+        return signature | (members or {})
 
     def _replacing_flag(self, members: dict[str, Any]) -> AbstractContextManager[None]:
         data = render_details(members)
@@ -260,13 +273,15 @@ class MaintenanceMode(MaintenanceState):
     @contextmanager
     def _changing(self) -> Iterator[ExitStack]:
         """Keep other writers out; what the stack holds is made at the end, or not at all."""
-        if not os.path.isdir(self.directory):
-            raise StateError(f"there is no directory {self.directory}; create it or name another")
+        if fault := files.fault_of_directory(self.directory):
+            raise StateError(fault)
         try:
             with files.locked(self.directory), ExitStack() as changes:
                 yield changes
         except StateError:
             raise
+        except IsADirectoryError as error:
+            raise StateError(f"{error}; remove that directory by hand") from error
         except OSError as error:
             raise StateError(f"{current_user()} cannot change the state: {error}") from error
 

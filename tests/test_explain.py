@@ -70,6 +70,15 @@ def test_way_to_the_answer(var: Path) -> None:
             id="no-single-header",
         ),
         pytest.param(
+            {"REMOTE_ADDR": "10.0.0.1"},
+            {"trusted_proxies": ["10.0.0.1"], "client_ip_header": "Forwarded"},
+            "let client_ip_header be X-Forwarded-For",
+            id="no-forwarded",
+        ),
+        pytest.param(
+            {"HTTP_X_MY_IP": EXEMPT}, {"client_ip_header": "X-My-IP"}, "X-My-IP is", id="own-header"
+        ),
+        pytest.param(
             {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": f"{EXEMPT}, 172.17.0.1"},
             {"trusted_proxies": ["10.0.0.1"]},
             "172.17.0.1 is private: one more proxy",
@@ -124,7 +133,7 @@ def test_unix_socket_and_single_header(var: Path) -> None:
     found = explained(var, environ, trusted_proxies=["unix:"], client_ip_header="X-Real-IP")
     assert found.peer.finding == "trusted by unix:"
     assert found.client == "198.51.100.1"
-    assert "none of 2 entries matches, and 1 bad ones" in found.entry
+    assert "none of the 2 good entries matches; 1 more cannot be read" in found.entry
 
 
 def test_exempt_path_and_off(var: Path, flag: Path) -> None:
@@ -134,6 +143,18 @@ def test_exempt_path_and_off(var: Path, flag: Path) -> None:
     found = explained(var, {})
     assert (found.verdict, found.enabled) == (Verdict.OFF, False)
     assert "flag     not there" in str(found)
+
+
+def test_hop_that_decides_is_always_shown(var: Path) -> None:
+    value = ", ".join(["203.0.113.66", "198.51.100.1", *["10.0.0.2"] * 40])
+    environ = {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": value}
+    found = explained(var, environ, trusted_proxies=["10.0.0.0/8"])
+    assert [hop.text for hop in found.hops[-2:]] == ["198.51.100.1", "203.0.113.66"]
+    assert len(found.hops) == 21
+
+
+def test_unknown_client_is_not_looked_up(var: Path) -> None:
+    assert explained(var, {"REMOTE_ADDR": ""}).entry.startswith("not looked up")
 
 
 def test_list_that_cannot_be_read_is_told(var: Path, ip_list: Path) -> None:

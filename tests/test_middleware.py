@@ -338,8 +338,9 @@ def test_mode_can_be_shared(mode: MaintenanceMode) -> None:
     ("options", "environ", "warning"),
     [
         pytest.param({}, {"HTTP_X_FORWARDED_FOR": EXEMPT}, "no trusted proxy", id="untrusted"),
+        pytest.param({}, {"HTTP_X_REAL_IP": EXEMPT}, "X-Real-IP: '203.0.113.7'", id="other"),
         pytest.param({}, {"REMOTE_ADDR": ""}, "'unix:'", id="unix"),
-        pytest.param({"trusted_proxies": ["10.0.0.1"]}, PROXIED, "sent no such", id="no-header"),
+        pytest.param({"trusted_proxies": ["10.0.0.1"]}, PROXIED, "did not send", id="no-header"),
         pytest.param(
             {"trusted_proxies": ["10.0.0.1"]},
             {**PROXIED, "HTTP_X_FORWARDED_FOR": "a\x1b[31m\n" * 900},
