@@ -199,7 +199,14 @@ def test_until_takes_a_duration(text: str, after: timedelta, var: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["2033-12-01T18:00:00+01:00", "2033-12-01 17:00:00Z", "2033-12-01T22:45:00+05:45"]
+    "text",
+    [
+        "2033-12-01T18:00+01:00",
+        "2033-12-01T18:00:00.00+01:00",
+        "2033-12-01T18:00:00+01:00",
+        "2033-12-01 17:00:00Z",
+        "2033-12-01T22:45:00+05:45",
+    ],
 )
 def test_until_takes_rfc_3339(text: str, var: Path) -> None:
     run("enable", "--until", text)
@@ -336,19 +343,82 @@ def test_directory_from_the_environment(
     assert (var / ".maintenance.flag").exists()
 
 
-def test_unreadable_list_is_an_error_without_traceback(ip_list: Path) -> None:
+@pytest.mark.parametrize("enabled", [True, False])
+def test_state_is_told_though_the_list_cannot_be_read(
+    *, enabled: bool, flag: Path, ip_list: Path
+) -> None:
     ip_list.mkdir()
-    result = run("status")
-    assert result.exit_code == 1
+    if enabled:
+        flag.touch()
+    result = run("status", "--exit-code")
+    assert result.exit_code == (0 if enabled else 1)
+    assert "List of exempt IP-addresses: none" in result.stdout
     assert str(ip_list) in result.stderr
-    assert isinstance(result.exception, SystemExit)
+
+
+def test_state_that_cannot_be_told_is_neither_on_nor_off(flag: Path) -> None:
+    flag.symlink_to(flag)
+    for directory in ("var", "no"):
+        for arguments, code in ((["--exit-code"], 2), ([], 1)):
+            result = run("--dir", directory, "status", "-q", *arguments)
+            assert (result.exit_code, result.stdout) == (code, "")
+            assert result.stderr.startswith("Error: ")
+
+
+def test_bad_entries_are_told_once(flag: Path, ip_list: Path) -> None:
+    flag.touch()
+    ip_list.write_text("nope")
+    assert run("status").stderr.count("nope") == 1
+
+
+def test_directory_may_stand_after_the_command(tmp_path: Path) -> None:
+    other = tmp_path / "other dir"
+    other.mkdir()
+    assert run("enable", "--dir", str(other)).exit_code == 0
+    assert (other / ".maintenance.flag").exists()
+    assert not (tmp_path / "var/.maintenance.flag").exists()
+
+
+@pytest.mark.parametrize("directory", ["", "file", "loop"])
+def test_directory_that_cannot_serve_is_refused(directory: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    result = run("--dir", directory, "enable")
+    assert result.exit_code == 1
+    assert repr(str(tmp_path / directory)) in result.stderr or "''" in result.stderr
+    assert not (tmp_path / ".maintenance.flag").exists()
+
+
+def test_directory_is_followed_as_the_middleware_follows_it(tmp_path: Path, flag: Path) -> None:
+    (tmp_path / "releases/1").mkdir(parents=True)
+    (tmp_path / "current").symlink_to("releases/1")
+    assert run("--dir", "current/../../var", "enable").exit_code == 0
+    assert flag.exists()
+
+
+def test_file_that_only_its_owner_can_read_is_warned_of(ip_list: Path) -> None:
+    old = os.umask(0o077)
+    try:
+        result = run("enable", "--ip=203.0.113.7")
+    finally:
+        os.umask(old)
+    assert f"only its owner can read {ip_list}" in result.stderr
+    ip_list.chmod(0o644)
+    assert str(ip_list) not in run("allow-ips", "203.0.113.8").stderr
+
+
+def test_me_can_be_added_to_the_list(ip_list: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "203.0.113.7 50000 10.0.0.1 22")
+    ip_list.write_text("203.0.113.8")
+    assert run("allow-ips", "--add", "me").exit_code == 0
+    assert ip_list.read_text() == "203.0.113.8,203.0.113.7"
 
 
 def test_every_command_has_an_example_in_its_help() -> None:
     for name in main.commands:
         result = run(name, "--help")
         assert result.exit_code == 0
-        assert f"Example: maintenance-wsgi {name}" in result.stdout
+        assert f"Example:\n    maintenance-wsgi {name}" in result.stdout
 
 
 def start(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
@@ -376,7 +446,7 @@ def test_module_runs_as_the_command(flag: Path) -> None:
     result = start("enable")
     assert (result.returncode, result.stdout) == (0, "Enabled maintenance mode\n")
     assert flag.exists()
-    assert start("--version").stdout.startswith("python -m maintenance_wsgi, version ")
+    assert start("--version").stdout.startswith("maintenance-wsgi, version ")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -55,6 +55,18 @@ def test_command_within_a_framework(command: list[str], project: Path) -> None:
     assert (project / "var/.maintenance.flag").exists()
 
 
+def test_django_shows_the_help_of_the_command(project: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "manage.py", "help", "maintenance"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "allow-ips" in result.stdout
+
+
 def test_nothing_of_the_frameworks_is_imported_without_need() -> None:
     program = (
         "import sys, maintenance_wsgi, maintenance_wsgi.cli;"

@@ -350,13 +350,27 @@ def test_unreadable_list_leaves_the_last_good_one(
     assert len(caplog.records) == 1
 
 
-def test_unreadable_list_is_an_error_for_people(mode: MaintenanceMode, ip_list: Path) -> None:
+def test_unreadable_list_is_told_to_people(
+    mode: MaintenanceMode, flag: Path, ip_list: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    flag.touch()
     ip_list.mkdir()
+    found = mode.status()
+    assert (found.enabled, found.exempt) == (True, ())
+    assert str(ip_list) in caplog.text
     with pytest.raises(StateError, match=str(ip_list)):
-        mode.status()
+        _ = mode.exemptions
     with pytest.raises(StateError):
         mode.add_exemptions(["203.0.113.7"])
     assert ip_list.is_dir()
+
+
+def test_details_added_to_a_touched_flag_are_signed(mode: MaintenanceMode, flag: Path) -> None:
+    flag.touch()
+    mode.enable(message="a")
+    found = mode.status()
+    assert found.since is not None
+    assert found.by is not None
 
 
 def test_bad_entry_is_skipped_and_logged_once_a_version(
@@ -451,6 +465,14 @@ def test_directory_in_a_loop_is_refused(tmp_path: Path) -> None:
     loop.symlink_to(loop)
     with pytest.raises(StateError, match=f"{pwd.getpwuid(os.geteuid()).pw_name} cannot search"):
         MaintenanceMode(loop)
+
+
+def test_flag_that_cannot_be_looked_at_is_an_error_for_people(
+    mode: MaintenanceMode, flag: Path
+) -> None:
+    flag.symlink_to(flag)
+    with pytest.raises(StateError, match="cannot look at the flag"):
+        mode.status()
 
 
 def test_last_known_answer_stands_where_the_directory_cannot_be_searched(

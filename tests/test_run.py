@@ -67,6 +67,7 @@ def test_what_was_on_before_stays_on_untouched(var: Path, flag: Path) -> None:
         result = run(var, "--message=b", "--disable-on-failure", "sh", "-c", f"exit {exit_code}")
         assert result.exit_code == exit_code
         assert "was on before" in result.stderr
+        assert "end it with" not in result.stderr
         assert flag.read_text() == "back at 5"
 
 
@@ -75,6 +76,8 @@ def test_what_was_on_before_stays_on_untouched(var: Path, flag: Path) -> None:
     [
         ([], 2, "COMMAND"),
         (["no-such-command"], 127, "'no-such-command'"),
+        (["/dev/null"], 126, "'/dev/null'"),
+        (["--mesage=a", "true"], 2, "--mesage"),
         (["--ip=nope", "true"], 1, "Invalid IP nope"),
         (["--until=tomorrow", "true"], 1, "'tomorrow'"),
     ],
@@ -84,6 +87,20 @@ def test_mistake_changes_nothing(arguments: list[str], code: int, named: str, va
     assert result.exit_code == code
     assert named in result.stderr
     assert os.listdir(var) == []
+
+
+def test_options_after_the_command_are_its_own(var: Path, tmp_path: Path) -> None:
+    script = f'echo "$@" > {tmp_path / "seen"}'
+    assert run(var, "-q", "sh", "-c", script, "sh", "--message", "hi", "-q").stderr == ""
+    assert (tmp_path / "seen").read_text() == "--message hi -q\n"
+
+
+def test_way_to_end_it_can_be_typed(tmp_path: Path) -> None:
+    var = tmp_path / "my var"
+    var.mkdir()
+    command = [sys.executable, "-m", "maintenance_wsgi", "--dir", str(var), "run", "false"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert f"end it with: python -m maintenance_wsgi --dir '{var}' disable" in result.stderr
 
 
 def test_command_that_cannot_be_executed(var: Path, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 import logging
 import os
+import shlex
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from maintenance_wsgi.errors import MaintenanceError
+from maintenance_wsgi.errors import MaintenanceError, absolute_path
+from maintenance_wsgi.files import fault_of_directory
 from maintenance_wsgi.mode import MaintenanceMode
 
 _MAGENTO_PREFIX = "maintenance:"
@@ -56,25 +58,60 @@ def warn(text: str) -> None:
     click.echo(f"{click.style('Warning:', fg='yellow')} {text}", err=True)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--dir",
-    "directory",
+_DIRECTORY = "maintenance_wsgi.directory"
+_EPILOG = """\b
+Files, in the directory:
+  .maintenance.flag   while it is there, maintenance is on
+  .maintenance.ip     the addresses and networks that are exempt
+
+\b
+Environment:
+  MAINTENANCE_DIR     the directory, where --dir is not given
+  NO_COLOR            no colours, on a terminal either
+
+\b
+Exit status: 0 done, 1 refused or failed, 2 wrong usage.
+
+\b
+Example:
+  maintenance-wsgi --dir /srv/shop/var enable --ip 203.0.113.7 --until +90m
+"""
+
+
+def _set_directory(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.meta[_DIRECTORY] = value
+
+
+def directory_option(help_text: str, **options: Any) -> Callable[[Any], Any]:  # noqa: ANN401 (click's own)
+    """Return `--dir`, which may stand before a command and after it."""
+    return click.option(
+        "--dir",
+        metavar="DIR",
+        type=click.Path(),
+        expose_value=False,
+        callback=_set_directory,
+        help=help_text,
+        **options,
+    )
+
+
+@click.group(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@directory_option(
+    "Directory of the two files.",
     envvar="MAINTENANCE_DIR",
     default="var",
     show_default=True,
     show_envvar=True,
-    help="Directory of the two files.",
 )
-@click.version_option(package_name="maintenance-wsgi")
+@click.version_option(package_name="maintenance-wsgi", prog_name="maintenance-wsgi")
 @click.pass_context
-def main(ctx: click.Context, directory: str) -> None:
+def main(ctx: click.Context) -> None:
     """Switch maintenance mode on and off, and say who is exempt from it.
 
     Every command also goes by Magento's name for it: maintenance:enable, ...
     """
-    ctx.obj = directory
-    if "NO_COLOR" in os.environ:  # no-color.org
+    if os.environ.get("NO_COLOR"):  # no-color.org
         ctx.color = False
     handler = _Warnings(logging.WARNING)
     logger = logging.getLogger("maintenance_wsgi")
@@ -82,20 +119,26 @@ def main(ctx: click.Context, directory: str) -> None:
     ctx.call_on_close(lambda: logger.removeHandler(handler))
 
 
-def directory_option() -> str:
+same_directory_option = directory_option("As before the command.")
+
+
+def directory_name() -> str:
     """Return the directory of the two files, as an absolute name."""
-    directory: str = click.get_current_context().obj
-    return os.path.abspath(directory)
+    return absolute_path("--dir", click.get_current_context().meta[_DIRECTORY])
+
+
+def command_line(command: str) -> str:
+    """Return what to type for another command on the same directory."""
+    ctx = click.get_current_context()
+    path = ctx.parent.command_path if ctx.parent else ctx.command_path
+    return shlex.join([*path.split(), "--dir", directory_name(), command])
 
 
 def open_mode() -> MaintenanceMode:
     """Return the mode of the directory, which must be there."""
-    directory = directory_option()
-    if not os.path.isdir(directory):
-        raise click.ClickException(
-            f"there is no directory {directory!r};"
-            " create it, or name another with --dir or MAINTENANCE_DIR"
-        )
+    directory = directory_name()
+    if fault := fault_of_directory(directory):
+        raise click.ClickException(f"{fault} with --dir or MAINTENANCE_DIR")
     return MaintenanceMode(directory)
 
 

@@ -4,12 +4,18 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 
 import click
 
-from maintenance_wsgi.cli.group import directory_option, main, open_mode, warn
+from maintenance_wsgi.cli.group import (
+    command_line,
+    main,
+    open_mode,
+    quiet_option,
+    same_directory_option,
+    warn,
+)
 from maintenance_wsgi.cli.values import window, window_options
 
 _FORWARDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
@@ -17,10 +23,18 @@ _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # as shells have it
 _DIED_OF = 128
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
-@click.option("--disable-on-failure", is_flag=True, help="Also where COMMAND fails.")
+@main.command(
+    short_help="Keep maintenance mode on while a command runs.",
+    context_settings={"allow_interspersed_args": False},
+    options_metavar="[OPTIONS] [--]",
+)
+@click.option("--disable-on-failure", is_flag=True, help="Switch off also where COMMAND fails.")
 @window_options
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@quiet_option
+@same_directory_option
+@click.argument(
+    "command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND [ARGUMENT]..."
+)
 @click.pass_context
 def run(  # noqa: PLR0913 (the options of enable)
     ctx: click.Context,
@@ -30,44 +44,47 @@ def run(  # noqa: PLR0913 (the options of enable)
     message: str | None,
     until: str | None,
     retry_after: str | None,
+    quiet: bool,
     command: tuple[str, ...],
 ) -> None:
     """Keep maintenance mode on while COMMAND runs, and restore what was found.
 
     Where maintenance was on before, it stays on, untouched. Where COMMAND fails it stays on too,
-    and this says so. The exit status is COMMAND's, 128 + N where signal N ended it.
+    and this says so. Of several that overlap, the last to end switches it off. The exit status is
+    COMMAND's, 128 + N where signal N ended it.
 
-    Example: maintenance-wsgi run --message 'Moving house' -- ./migrate --all
+    \b
+    Example:
+      maintenance-wsgi run --message 'Moving house' -- ./migrate --all
     """
     mode = open_mode()
     options = window(ips, message, until, retry_after)
-    if shutil.which(command[0]) is None:
+    if shutil.which(command[0], os.F_OK) is None:
         click.echo(f"Error: {command[0]!r} is no command; nothing was changed", err=True)
         ctx.exit(_NOT_FOUND)
+    if shutil.which(command[0]) is None:
+        click.echo(f"Error: {command[0]!r} may not be executed; nothing was changed", err=True)
+        ctx.exit(_NOT_EXECUTABLE)
+    switched_on = False
     try:
         with mode.enabled(**options, disable_on_failure=disable_on_failure) as switched_on:
-            _tell_beginning(switched_on=switched_on)
+            _tell_beginning(switched_on=switched_on, quiet=quiet)
             _run(command)
     except subprocess.CalledProcessError as failure:
-        if mode.is_enabled():
-            warn(
-                f"maintenance mode stays on, because {command[0]!r} failed with exit status"
-                f" {failure.returncode}; end it with: {_way_to_end()}"
-            )
+        failed = f"{command[0]!r} failed with exit status {failure.returncode}"
+        if not switched_on:
+            warn(f"{failed}; maintenance mode was on before, and is left as it is")
+        elif not disable_on_failure:
+            warn(f"{failed}: maintenance mode stays on; end it with: {command_line('disable')}")
         ctx.exit(failure.returncode)
 
 
-def _tell_beginning(*, switched_on: bool) -> None:
-    if switched_on:
-        click.echo(
-            f"Maintenance mode is on; should this be killed, end it with: {_way_to_end()}", err=True
-        )
-    else:
-        warn("maintenance mode was on before, and is left as it was")
-
-
-def _way_to_end() -> str:
-    return f"{os.path.basename(sys.argv[0])} --dir {directory_option()} disable"
+def _tell_beginning(*, switched_on: bool, quiet: bool) -> None:
+    if not switched_on:
+        warn("maintenance mode was on before, and is left as it is")
+    elif not quiet:
+        end = command_line("disable")
+        click.echo(f"Maintenance mode is on; should this be killed, end it with: {end}", err=True)
 
 
 def _run(command: Sequence[str]) -> None:

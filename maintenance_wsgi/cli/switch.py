@@ -1,12 +1,20 @@
 """The commands that Magento has: enable, disable, status, allow-ips."""
 
 import json
+import os
+import stat
 from dataclasses import asdict
 from datetime import UTC, datetime
 
 import click
 
-from maintenance_wsgi.cli.group import main, open_mode, quiet_option, warn
+from maintenance_wsgi.cli.group import (
+    main,
+    open_mode,
+    quiet_option,
+    same_directory_option,
+    warn,
+)
 from maintenance_wsgi.cli.values import (
     NONE,
     exemptions_of,
@@ -14,13 +22,22 @@ from maintenance_wsgi.cli.values import (
     refuse_invalid,
     window,
     window_options,
+    with_me,
 )
+from maintenance_wsgi.errors import MaintenanceError
 from maintenance_wsgi.mode import MaintenanceMode, Status
+
+
+class _UnknownState(click.ClickException):
+    """`status --exit-code` where the state cannot be told: neither on nor off."""
+
+    exit_code = 2
 
 
 @main.command()
 @window_options
 @quiet_option
+@same_directory_option
 def enable(
     *,
     ips: tuple[str, ...],
@@ -34,7 +51,9 @@ def enable(
     --ip replaces the list; without it the list stays as it is. While maintenance is on already,
     what is not given stays as it is.
 
-    Example: maintenance-wsgi enable --ip 203.0.113.7 --until +90m
+    \b
+    Example:
+      maintenance-wsgi enable --ip 203.0.113.7 --until +90m
     """
     mode = open_mode()
     options = window(ips, message, until, retry_after)
@@ -42,17 +61,21 @@ def enable(
     if not quiet:
         click.echo("Enabled maintenance mode")
         _echo_exemptions(mode, options["exemptions"])
+    _warn_of_closed(mode)
 
 
 @main.command()
-@ip_option("Replace the list with this address or network; repeat; 'none' for nobody.")
+@ip_option("Replace the list with this address, network or 'me'; repeat; 'none' for nobody.")
 @quiet_option
+@same_directory_option
 def disable(*, ips: tuple[str, ...], quiet: bool) -> None:
     """Switch maintenance mode off.
 
     The list stays as it is, for the next time, unless --ip replaces it.
 
-    Example: maintenance-wsgi disable
+    \b
+    Example:
+      maintenance-wsgi disable
     """
     mode = open_mode()
     exemptions = exemptions_of(ips)
@@ -62,17 +85,23 @@ def disable(*, ips: tuple[str, ...], quiet: bool) -> None:
         _echo_exemptions(mode, exemptions)
 
 
-@main.command()
+@main.command(short_help="Tell whether maintenance mode is on, and for whom not.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--exit-code", is_flag=True, help="Exit with 0 when on, 1 when off.")
+@click.option("--exit-code", is_flag=True, help="Exit with 0 when on, 1 when off, 2 on an error.")
 @quiet_option
+@same_directory_option
 @click.pass_context
 def status(ctx: click.Context, *, as_json: bool, exit_code: bool, quiet: bool) -> None:
     """Tell whether maintenance mode is on, and who is exempt.
 
-    Example: maintenance-wsgi status -q --exit-code && echo "in maintenance"
+    \b
+    Example:
+      maintenance-wsgi status -q --exit-code && echo "in maintenance"
     """
-    found = open_mode().status()
+    try:
+        found = open_mode().status()
+    except (MaintenanceError, click.ClickException) as error:
+        raise (_UnknownState if exit_code else click.ClickException)(str(error)) from error
     if not quiet:
         click.echo(_status_json(found) if as_json else _status_text(found))
     _warn_of_invalid(found)
@@ -80,15 +109,20 @@ def status(ctx: click.Context, *, as_json: bool, exit_code: bool, quiet: bool) -
         ctx.exit(1)
 
 
-@main.command("allow-ips")
+@main.command("allow-ips", short_help="Set, extend, empty or print the list.")
 @click.argument("ips", nargs=-1, metavar="[IP]...")
 @click.option("--add", is_flag=True, help="Keep the list and append to it.")
 @click.option("--none", "nobody", is_flag=True, help="Empty the list.")
 @quiet_option
+@same_directory_option
 def allow_ips(*, ips: tuple[str, ...], add: bool, nobody: bool, quiet: bool) -> None:
     """Set the addresses and networks that are exempt; without any, print them.
 
-    Example: maintenance-wsgi allow-ips --add 203.0.113.7 2001:db8::/32
+    IP is an address, a network, or 'me' for who is connected by SSH.
+
+    \b
+    Example:
+      maintenance-wsgi allow-ips --add 203.0.113.7 2001:db8::/32
     """
     mode = open_mode()
     if not ips and not nobody:
@@ -100,10 +134,12 @@ def allow_ips(*, ips: tuple[str, ...], add: bool, nobody: bool, quiet: bool) -> 
     if nobody:
         mode.set_exemptions([])
     else:
-        refuse_invalid(ips, none_allowed=False)
-        (mode.add_exemptions if add else mode.set_exemptions)(ips)
+        entries = with_me(ips)
+        refuse_invalid(entries, none_allowed=False)
+        (mode.add_exemptions if add else mode.set_exemptions)(entries)
     if not quiet:
         click.echo(f"Set exempt IP-addresses: {' '.join(mode.exemptions) or NONE}")
+    _warn_of_closed(mode)
 
 
 def _echo_exemptions(mode: MaintenanceMode, exemptions: list[str] | None) -> None:
@@ -142,7 +178,17 @@ def _status_json(found: Status) -> str:
     return json.dumps(asdict(found), default=datetime.isoformat)
 
 
+def _warn_of_closed(mode: MaintenanceMode) -> None:
+    for path in (mode.flag_path, mode.list_path):
+        try:
+            closed = not os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH)
+        except OSError:
+            continue
+        if closed:
+            warn(f"only its owner can read {path}; if the web server is another, chmod a+r it")
+
+
 def _warn_of_invalid(found: Status) -> None:
     if found.invalid:
         shown = ", ".join(ascii(text[:64]) for text in found.invalid[:10])
-        warn(f"{len(found.invalid)} bad entries in the list are skipped: {shown}")
+        warn(f"bad entries in the list are skipped ({len(found.invalid)}): {shown}")

@@ -16,7 +16,7 @@ from maintenance_wsgi.networks import parse_node
 NONE = "none"
 _ME = "me"
 _DURATION = re.compile(r"\+(?=[0-9])(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?")
-_LOCAL_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 
 
 class Window(TypedDict):
@@ -41,7 +41,11 @@ _WINDOW_OPTIONS = [
         metavar="TIME",
         help="Planned end: 2026-11-23T18:00:00+01:00, '2026-11-23 18:00' (local time) or +1h30m.",
     ),
-    click.option("--retry-after", metavar="SECONDS", help="When a client may come again."),
+    click.option(
+        "--retry-after",
+        metavar="SECONDS",
+        help="Seconds after which a client may come again (Retry-After).",
+    ),
 ]
 
 
@@ -66,9 +70,14 @@ def window(
 
 def exemptions_of(ips: tuple[str, ...]) -> list[str] | None:
     """Return what `--ip` says of the list: None to keep it, nothing for nobody."""
-    known = [_address_of_me() if ip == _ME else ip for ip in ips]
+    known = with_me(ips)
     refuse_invalid(known, none_allowed=True)
     return [ip for ip in known if ip != NONE] if known else None
+
+
+def with_me(ips: Iterable[str]) -> list[str]:
+    """Return the addresses, with that of the SSH connection in place of `me`."""
+    return [_address_of_me() if ip == _ME else ip for ip in ips]
 
 
 def _address_of_me() -> str:
@@ -76,7 +85,7 @@ def _address_of_me() -> str:
     address = parse_node(connection.partition(" ")[0])
     if address is None:
         raise click.ClickException(
-            "--ip me: there is no SSH_CONNECTION that names your address (sudo drops it);"
+            "me: there is no SSH_CONNECTION that names your address (sudo drops it);"
             " nothing was changed; write the address itself"
         )
     return str(address)
@@ -117,7 +126,7 @@ def _parse_until(text: str) -> datetime:
             return datetime.now(UTC).replace(microsecond=0) + timedelta(
                 days=days, hours=hours, minutes=minutes
             )
-        if _LOCAL_TIME.fullmatch(text):
+        if _TIME.fullmatch(text):
             return datetime.fromisoformat(text).astimezone()
         time = parse_time(text)
     except (ValueError, OverflowError):
@@ -131,6 +140,6 @@ def _parse_until(text: str) -> datetime:
 
 
 def _parse_seconds(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,10}", text):
+    if not re.fullmatch(r"[0-9]{1,20}", text):
         raise click.ClickException(f"--retry-after: {text!r} is no number of seconds; write 300")
     return int(text)

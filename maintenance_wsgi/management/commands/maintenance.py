@@ -12,4 +12,8 @@ class Command(BaseCommand):  # type: ignore[misc] # Django carries no types
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run the admin command; `argv` begins with `manage.py maintenance`."""
-        main(args=argv[2:], prog_name=f"{argv[0]} {argv[1]}")
+        main(args=argv[2:], prog_name=f"python {argv[0]} {argv[1]}")
+
+    def print_help(self, prog_name: str, subcommand: str) -> None:
+        """Print the help of the admin command, for `manage.py help maintenance`."""
+        main(args=["--help"], prog_name=f"python {prog_name} {subcommand}")
