@@ -20,7 +20,10 @@ from maintenance_wsgi.users import User
 
 _LOOPBACK = [IPNetwork("127.0.0.0/8"), IPNetwork("::1/128")]
 _CSS_REFERENCE = re.compile(r"url\(\s*['\"]?\s*(?!data:|#)([^'\")\s]+)|@import\s+['\"]([^'\"]+)")
-_LOADING = {"src", "srcset", "poster", "data"}
+_LOADING = {"src", "srcset", "poster", "data", "background", "xlink:href"}
+_LOADING_LINKS = {"stylesheet", "icon", "preload", "modulepreload", "manifest", "apple-touch-icon"}
+# No office has a network shorter than these.
+_WIDEST = {4: 8, 6: 16}
 
 
 def check(
@@ -42,9 +45,11 @@ def check(
     """
     ClientIPResolver(trusted_proxies)
     proxies = [network for entry in trusted_proxies if (network := parse_network(entry))]
-    if not os.path.isdir(directory):
-        yield f"{directory}: there is no such directory; create it, or name another"
+    fault = files.fault_of_directory(directory)
+    if fault:
+        yield fault
     else:
+        yield from _check_way(directory, user)
         yield from _check_flag(os.path.join(directory, FLAG_NAME), user)
         yield from _check_list(os.path.join(directory, LIST_NAME), user, proxies)
     if page is not None:
@@ -52,17 +57,28 @@ def check(
             yield from _check_page(path, user)
 
 
+def _check_way(directory: str, user: User) -> Iterator[str]:
+    closed = user.unsearchable(os.path.join(directory, FLAG_NAME))
+    if closed:
+        yield f"{closed}: {user.name} cannot search it; chmod o+x {closed}"
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        yield f"{directory}: you cannot write there, so that enable will fail; run it as its owner"
+
+
 def _check_readable(path: str, user: User, limit: int) -> Iterator[str]:
-    try:
-        closed = user.unsearchable(path)
-        if closed:
-            yield f"{closed}: {user.name} cannot search it; chmod o+x {closed}"
-        elif os.path.lexists(path):
+    if os.path.islink(path) and not os.path.exists(path):
+        yield f"{path}: links to what is not there; create its target, or remove the link"
+    elif os.path.lexists(path):
+        try:
             files.read_bytes(path, limit=limit)
-            if not user.can_read(path):
+            readable = user.can_read(path)
+        except PermissionError:
+            yield f"{path}: you cannot read it; run this as root to see for {user.name}"
+        except OSError as error:
+            yield f"{path}: {error.strerror}; put a regular file of at most {limit} bytes there"
+        else:
+            if not readable:
                 yield f"{path}: {user.name} cannot read it; chmod o+r {path}"
-    except OSError as error:
-        yield f"{path}: {error.strerror}; put a regular, readable file in its place"
 
 
 def _check_flag(path: str, user: User) -> Iterator[str]:
@@ -87,10 +103,10 @@ def _fault(entry: Entry, proxies: list[IPNetwork]) -> str:
     network = entry.network
     if network is None:
         return "is no IP address or network; correct it"
-    if network.prefixlen == 0:
-        return "exempts the whole Internet; name the networks that you mean"
+    if network.prefixlen < _WIDEST[network.version]:
+        return "exempts the whole Internet or much of it; name the networks that you mean"
     if any(_overlap(network, loopback) for loopback in _LOOPBACK):
-        return "exempts whatever runs on this machine, a proxy too; remove it, if one does"
+        return "exempts whatever runs on this machine, a proxy and all behind it too; remove it"
     if any(_overlap(network, proxy) for proxy in proxies):
         return "covers a trusted proxy; exempt the people behind it instead"
     return ""
@@ -119,14 +135,15 @@ def _check_page(path: str, user: User) -> Iterator[str]:
     if not os.path.lexists(path):
         yield f"{path}: there is no such page; create it, or the built-in page is served"
         return
-    yield from _check_readable(path, user, PAGE_LIMIT)
-    data = _bytes(path, PAGE_LIMIT)
-    if not data:
+    unreadable = list(_check_readable(path, user, PAGE_LIMIT))
+    yield from unreadable
+    if unreadable:
         return
     html = _Page()
-    html.feed(data.decode("utf-8", "replace"))
+    html.feed(_bytes(path, PAGE_LIMIT).decode("utf-8", "replace"))
     for reference in html.references:
-        yield f"{path}: loads {reference[:64]!a}, which gets a 503 too; put it inline"
+        shown = ascii(reference[:64])
+        yield f"{path}: loads {shown}, which gets a 503 too; put it inline, or in exempt_paths"
     for name, example in html.missing():
         yield f"{path}: has no {name}; add {example}"
 
@@ -157,7 +174,8 @@ class _Page(HTMLParser):
             self._found.add("language")
         if tag == "meta" and attributes.get("name") == "viewport":
             self._found.add("viewport")
-        loading = _LOADING | ({"href"} if tag in {"link", "image", "use"} else set())
+        is_loading_link = bool(_LOADING_LINKS & set(attributes.get("rel", "").lower().split()))
+        loading = _LOADING | ({"href"} if is_loading_link or tag in {"image", "use"} else set())
         for name in loading & attributes.keys():
             if not attributes[name].strip().startswith(("data:", "#")):
                 self.references.append(attributes[name])

@@ -259,6 +259,16 @@ def test_change_of_the_state_is_logged_once(
     ]
 
 
+def test_change_that_another_thread_has_noted_is_not_logged(
+    mode: MaintenanceMode, flag: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    flag.touch()
+    mode.is_enabled()
+    mode._note(enabled=True)  # noqa: SLF001 (as the thread that comes second)
+    assert len(caplog.records) == 1
+
+
 def test_change_seen_by_many_threads_is_logged_once(
     mode: MaintenanceMode, flag: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@
 import inspect
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -44,5 +45,11 @@ def test_python_is_valid_and_names_what_exists(
 ) -> None:
     (tmp_path / "var").mkdir()
     monkeypatch.chdir(tmp_path)
-    names = {"application": print, "migrate": print}
+    names = {
+        "MaintenanceMiddleware": MaintenanceMiddleware,
+        "app": SimpleNamespace(wsgi_app=print),
+        "application": print,
+        "get_wsgi_application": lambda: print,
+        "migrate": print,
+    }
     exec(code.replace("/srv/shop/var", "var"), names)  # noqa: S102 (the README's own code)
