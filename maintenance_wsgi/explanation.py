@@ -145,13 +145,13 @@ def explain(
     trace: list[Hop] = []
     client, reason = resolver.resolve(environ, trace)
     exempt_path = exempt_paths.match(environ)
-    verdict = Verdict.BLOCKED
-    if not mode.is_enabled():
-        verdict = Verdict.OFF
-    elif exempt_path:
-        verdict = Verdict.EXEMPT_PATH
-    elif client is not None and mode.exempts(client):
-        verdict = Verdict.EXEMPT
+    enabled = mode.is_enabled()
+    verdict = _decide(client, mode, exempt_path=exempt_path)
+    hints: list[str] = []
+    if verdict is not Verdict.EXEMPT:
+        hints += _hints(environ, mode, resolver, client, reason)
+    if not enabled:
+        hints.append(f"while maintenance is on, this request is {verdict}")
     path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
     return Explanation(
         peer=_explain_peer(environ, resolver),
@@ -161,13 +161,19 @@ def explain(
         client=None if client is None else str(client),
         reason=reason,
         entry=_explain_entry(client, mode),
-        enabled=verdict is not Verdict.OFF,
+        enabled=enabled,
         path=Step(_shown(path), "exempt" if exempt_path else "not exempt"),
-        verdict=verdict,
-        hints=tuple(_hints(environ, mode, resolver, client, reason))
-        if verdict is not Verdict.EXEMPT
-        else (),
+        verdict=verdict if enabled else Verdict.OFF,
+        hints=tuple(hints),
     )
+
+
+def _decide(client: Address | None, mode: MaintenanceMode, *, exempt_path: bool) -> Verdict:
+    if exempt_path:
+        return Verdict.EXEMPT_PATH
+    if client is not None and mode.exempts(client):
+        return Verdict.EXEMPT
+    return Verdict.BLOCKED
 
 
 def _shown(text: object, length: int = _SHOWN_TEXT) -> str:
@@ -192,16 +198,21 @@ def _trust(address: Address, resolver: ClientIPResolver) -> str:
 def _explain_hops(
     environ: Mapping[str, Any], resolver: ClientIPResolver, trace: list[Hop]
 ) -> Iterator[Step]:
-    for number, (text, address) in enumerate(trace, 1):
-        if _SHOWN_HOPS <= number < len(trace):
-            continue  # but never the one that decides
-        if address is None:
-            yield Step(_shown(text), "no address: the search ends here")
-        else:
-            yield Step(str(address), _trust(address, resolver))
+    for text, address in trace[:_SHOWN_HOPS]:
+        yield _explain_hop(text, address, resolver)
+    if len(trace) > _SHOWN_HOPS:
+        # But never without the one that decides.
+        yield Step("...", f"{len(trace) - _SHOWN_HOPS - 1} more, all trusted")
+        yield _explain_hop(*trace[-1], resolver)
     for text, address in islice(resolver.hops(environ), len(trace), len(trace) + _SHOWN_HOPS):
         shown = _shown(text) if address is None else str(address)
         yield Step(shown, "not looked at: anybody can write this")
+
+
+def _explain_hop(text: str, address: Address | None, resolver: ClientIPResolver) -> Step:
+    if address is None:
+        return Step(_shown(text), "no address: the search ends here")
+    return Step(str(address), _trust(address, resolver))
 
 
 def _explain_entry(client: Address | None, mode: MaintenanceMode) -> str:
