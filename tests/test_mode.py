@@ -150,6 +150,14 @@ def test_add_copes_with_a_list_edited_by_hand(
     assert "comments" in caplog.text
 
 
+def test_add_to_a_clean_list_has_nothing_to_say(
+    mode: MaintenanceMode, ip_list: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ip_list.write_text("203.0.113.7,10.0.0.1")
+    mode.add_exemptions(["203.0.113.8"])
+    assert not caplog.records
+
+
 def test_enabled_block_restores_what_it_found(mode: MaintenanceMode, flag: Path) -> None:
     with mode.enabled(message="a"):
         assert mode.status().message == "a"
