@@ -24,10 +24,12 @@ from maintenance_wsgi.details import (
 )
 from maintenance_wsgi.errors import ConfigError, StateError
 from maintenance_wsgi.exemptions import (
+    Entry,
     ExemptionList,
     canonical_entries,
     parse_entries,
     parse_exemptions,
+    read_entries,
     render_exemptions,
 )
 from maintenance_wsgi.state import FLAG_LIMIT, LIST_LIMIT, MaintenanceState
@@ -91,6 +93,10 @@ class MaintenanceMode(MaintenanceState):
             return b""
         except OSError as error:
             raise StateError(f"{current_user()} cannot read the list: {error}") from error
+
+    def entries(self) -> list[Entry]:
+        """Return the list's entries with their lines, the bad ones too."""
+        return list(read_entries(self.list_bytes()))
 
     def enable(
         self,
