@@ -206,7 +206,8 @@ def test_person_who_disables_within_a_block_is_not_overruled(
 
 def test_block_restores_the_list_it_found(mode: MaintenanceMode, ip_list: Path) -> None:
     ip_list.write_text("# office\n203.0.113.7\n")
-    with mode.enabled(exemptions=["203.0.113.8"]):
+    with mode.enabled(exemptions=["203.0.113.8"]) as switched_on:
+        assert switched_on
         assert ip_list.read_text() == "203.0.113.8"
     assert ip_list.read_text() == "# office\n203.0.113.7\n"
     with mode.enabled(exemptions=["203.0.113.8"]):
