@@ -11,8 +11,8 @@ from typing import Any
 from maintenance_wsgi.errors import ConfigError, list_of_texts
 
 _ANY = "*"
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s,@]+")
-_TOKENS = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_~-]+")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _MAX_TOKENS = 1000
 _EXPOSED = ("Access-Control-Expose-Headers", "Retry-After, X-Maintenance-Mode")
 
@@ -51,12 +51,14 @@ class CrossOrigin:
         """Return the fields that allow what a preflight asks for; none where it is no preflight."""
         allowed = self._allowed(environ) if environ.get("REQUEST_METHOD") == "OPTIONS" else []
         method = environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD", "")
-        if not allowed or not _is_tokens(method):
+        # What a stranger sends comes back in a field: nothing but tokens may.
+        if not allowed or not _TOKEN.fullmatch(method):
             return []
         fields = [*allowed, ("Access-Control-Allow-Methods", method)]
         headers = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
-        if _is_tokens(headers):
-            fields.append(("Access-Control-Allow-Headers", headers))
+        names = [name.strip(" \t") for name in headers.split(",")]
+        if len(headers) <= _MAX_TOKENS and all(map(_TOKEN.fullmatch, names)):
+            fields.append(("Access-Control-Allow-Headers", ", ".join(names)))
         return fields
 
     def _allowed(self, environ: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -69,8 +71,3 @@ class CrossOrigin:
         if origin and _ANY in self._origins:
             return [("Access-Control-Allow-Origin", _ANY)]
         return []
-
-
-def _is_tokens(value: str) -> bool:
-    # What a stranger sends comes back in a field: nothing but tokens may.
-    return len(value) <= _MAX_TOKENS and _TOKENS.fullmatch(value) is not None

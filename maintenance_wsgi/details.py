@@ -13,7 +13,7 @@ from maintenance_wsgi.errors import ConfigError, ConfigTypeError
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 # RFC 9111 section 1.2.2: a recipient need not tell larger numbers of seconds apart.
-_MAX_SECONDS = 2**31
+MAX_SECONDS = 2**31
 _CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - set(b"\t\n"))
 
 
@@ -113,8 +113,8 @@ def checked_seconds(name: str, seconds: int) -> int:
     """
     if type(seconds) is not int:
         raise ConfigTypeError(f"{name} takes a number of seconds, not {seconds!r}")
-    if not 0 <= seconds <= _MAX_SECONDS:
-        raise ConfigError(f"{name} must be 0 to {_MAX_SECONDS} seconds: {seconds}")
+    if not 0 <= seconds <= MAX_SECONDS:
+        raise ConfigError(f"{name} must be 0 to {MAX_SECONDS} seconds: {seconds}")
     return seconds
 
 
@@ -140,7 +140,7 @@ def _time(value: object) -> datetime | None:
 
 
 def _seconds(value: object) -> int | None:
-    return value if type(value) is int and 0 <= value <= _MAX_SECONDS else None
+    return value if type(value) is int and 0 <= value <= MAX_SECONDS else None
 
 
 _READERS = {

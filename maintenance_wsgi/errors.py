@@ -50,9 +50,16 @@ def absolute_path(name: str, path: str | os.PathLike[str]) -> str:
     text = os.fspath(path)
     if not isinstance(text, str):
         raise ConfigTypeError(f"{name} takes a text, not the bytes {text!r}")
-    if not text or "\0" in text:
+    if not text or not _is_encodable(text):
         raise ConfigError(f"{name}: {text!r} is no name of a file or directory; write 'var'")
     return str(Path(text).absolute())
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def list_of_texts(name: str, values: Iterable[str]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The paths that are let through for everybody: health checks, webhooks."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -36,7 +37,7 @@ class ExemptPaths:
 
 
 def _checked_path(entry: str) -> str:
-    if not entry.startswith("/") or "?" in entry or "#" in entry:
+    if not re.fullmatch(r"/[^?#\0\ud800-\udfff]*", entry):
         raise ConfigError(
             f"exempt_paths: {entry!r} is no path; write '/healthz', or '/webhooks/' for all below"
         )

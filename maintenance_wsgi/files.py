@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 MISSING = (FileNotFoundError, NotADirectoryError)
 _logger = logging.getLogger("maintenance_wsgi")
+_LOCK_SECONDS = 5
 _SETTLING_TIME = 2_000_000_000  # nanoseconds; the coarsest file times in use (FAT)
 
 
@@ -69,6 +70,7 @@ class FollowedFile(Generic[T]):
             status = status or os.stat(self.path)
             seen = self._seen
             if seen and seen.signature == _signature(status):
+                self._complaint = ""
                 return seen.value
             value = self._read_again(seen)
         except MISSING:
@@ -178,15 +180,48 @@ def fault_of_directory(path: str) -> str:
 def locked(directory: str) -> Iterator[None]:
     """Keep other writers out, so that what two people add at once is not lost.
 
-    Readers need no lock. It lies on the directory itself, ends with the process, and is done
-    without where the file system has none: that must not keep a site open.
+    Readers need no lock. It lies on the directory itself and ends with the process. Where it
+    cannot be had within five seconds, or the file system has none, it is done without: that must
+    not keep a site open.
     """
     with ExitStack() as stack:
         with suppress(OSError):
             descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
             stack.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _lock(descriptor):
+                # Not by closing alone: a process forked meanwhile has the descriptor too.
+                stack.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)
+            else:
+                _logger.warning("%s: locked by another program; changed all the same", directory)
         yield
+
+
+def _lock(descriptor: int) -> bool:
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
+
+
+def status_of(path: str) -> os.stat_result:
+    """Return the status of a file, or of the link where what it links to cannot be looked at.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is none.
+        OSError: its directory cannot be searched.
+    """
+    try:
+        return os.stat(path)
+    except MISSING:
+        raise
+    except OSError:
+        return os.lstat(path)
 
 
 def _write_new(path: str, data: bytes, *, like: str) -> None:
@@ -201,9 +236,9 @@ def _write_new(path: str, data: bytes, *, like: str) -> None:
 
 
 def _copy_owner_and_mode(old: os.stat_result, descriptor: int) -> None:
-    with suppress(PermissionError):
+    with suppress(OSError):  # the user may not, or the owner is unknown in a container
         os.fchown(descriptor, -1, old.st_gid)
-    with suppress(PermissionError):
+    with suppress(OSError):
         os.fchown(descriptor, old.st_uid, -1)
     os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 

@@ -193,8 +193,8 @@ def _start_exempt_path(
     start_response: StartResponse,
     status: str,
     headers: list[tuple[str, str]],
-    exc_info: "OptExcInfo | None" = None,
     /,
+    exc_info: "OptExcInfo | None" = None,
 ) -> "Callable[[bytes], object]":
     kept = [field for field in headers if field[0].lower() != _MARK]
     return start_response(status, [*kept, _EXEMPT], exc_info)
@@ -204,8 +204,8 @@ def _start_exempt_client(
     start_response: StartResponse,
     status: str,
     headers: list[tuple[str, str]],
-    exc_info: "OptExcInfo | None" = None,
     /,
+    exc_info: "OptExcInfo | None" = None,
 ) -> "Callable[[bytes], object]":
     kept = [field for field in headers if not _is_replaced(field[0])]
     kept += _PRIVATE_EXEMPT

@@ -38,6 +38,8 @@ from maintenance_wsgi.users import current_user, operator
 # Who keeps maintenance on for the time of a block: names in a list, a member of the flag's
 # object. A flag without it was set by a person, and no block may remove it.
 _HOLDERS = "holders"
+# The list that the first of them found, and the one that it wrote.
+_LISTS = "lists"
 
 _logger = logging.getLogger("maintenance_wsgi")
 
@@ -126,6 +128,7 @@ class MaintenanceMode(MaintenanceState):
             if given or not self._found_flag() or self._holders():
                 members = self._flag_members() | given
                 members.pop(_HOLDERS, None)
+                members.pop(_LISTS, None)
                 changes.enter_context(self._replacing_flag(members))
             if networks is not None:
                 changes.enter_context(self._replacing_list(render_exemptions(networks)))
@@ -138,9 +141,10 @@ class MaintenanceMode(MaintenanceState):
         """
         networks = None if exemptions is None else parse_entries(exemptions)
         with self._changing() as changes:
+            # What is entered last is made first: the site opens only when the list is in place.
+            changes.enter_context(files.replacing(self.flag_path, None))
             if networks is not None:
                 changes.enter_context(self._replacing_list(render_exemptions(networks)))
-            changes.enter_context(files.replacing(self.flag_path, None))
 
     @contextmanager
     def enabled(
@@ -207,35 +211,42 @@ class MaintenanceMode(MaintenanceState):
             if enabled and not holders:
                 return _Hold("")
             members = self._flag_members() | {_HOLDERS: [*holders, holder]}
-            if enabled:
-                changes.enter_context(self._replacing_flag(members))
-                return _Hold(holder)
-            changes.enter_context(self._replacing_flag(members | given))
-            if networks is None:
-                return _Hold(holder, switched_on=True)
-            found, written = self.list_bytes(), render_exemptions(networks)
-            changes.enter_context(self._replacing_list(written))
-            return _Hold(holder, switched_on=True, found=found, written=written)
+            if not enabled:
+                members |= given
+                if networks is not None:
+                    found, written = self.list_bytes(), render_exemptions(networks)
+                    # Latin-1 keeps any bytes as they are.
+                    members[_LISTS] = [found.decode("latin-1"), written.decode("latin-1")]
+            changes.enter_context(self._replacing_flag(members))
+            if networks is not None and not enabled:
+                changes.enter_context(self._replacing_list(render_exemptions(networks)))
+        return _Hold(holder, not enabled, os.getpid())
 
     def _release(self, hold: "_Hold") -> None:
-        """End to keep maintenance on: the last holder switches it off."""
-        if not hold.holder:
+        """End to keep maintenance on: the last holder switches it off, and puts the list back."""
+        # The child of a fork within the block did not begin it.
+        if not hold.holder or hold.process != os.getpid():
             return
         with self._changing() as changes:
-            if hold.written is not None and self.list_bytes() == hold.written:
-                changes.enter_context(self._replacing_list(hold.found))
-            holders = self._holders()
+            if self._found_flag() is None:
+                return
+            members = self._flag_members()
+            holders = _texts(members.get(_HOLDERS))
             if hold.holder not in holders:
                 return  # somebody has switched it off meanwhile, or on for good
             holders.remove(hold.holder)
-            members = self._flag_members() | {_HOLDERS: holders}
-            changes.enter_context(
-                self._replacing_flag(members) if holders else files.replacing(self.flag_path, None)
-            )
+            if holders:
+                changes.enter_context(self._replacing_flag(members | {_HOLDERS: holders}))
+                return
+            changes.enter_context(files.replacing(self.flag_path, None))
+            lists = _texts(members.get(_LISTS))
+            if lists and self.list_bytes() == lists[-1].encode("latin-1", "replace"):
+                found = lists[0].encode("latin-1", "replace")
+                changes.enter_context(self._replacing_list(found))
 
     def _found_flag(self) -> os.stat_result | None:
         try:
-            return os.stat(self.flag_path)
+            return files.status_of(self.flag_path)
         except files.MISSING:
             return None
         except OSError as error:
@@ -246,8 +257,7 @@ class MaintenanceMode(MaintenanceState):
             found, _ = files.read_bytes(self.flag_path, limit=FLAG_LIMIT)
         except OSError:
             return []
-        holders = (json_object(found) or {}).get(_HOLDERS)
-        return [str(holder) for holder in holders] if isinstance(holders, list) else []
+        return _texts((json_object(found) or {}).get(_HOLDERS))
 
     def _flag_members(self) -> dict[str, Any]:
         """Return what the flag says, and who sets it and when, where it does not say."""
@@ -264,7 +274,9 @@ class MaintenanceMode(MaintenanceState):
     def _replacing_flag(self, members: dict[str, Any]) -> AbstractContextManager[None]:
         data = render_details(members)
         if len(data) > FLAG_LIMIT:
-            raise ConfigError(f"the message is too long: {len(data)} bytes")
+            raise ConfigError(
+                f"too long for the flag: message, list to put back: {len(data)} bytes"
+            )
         return files.replacing(self.flag_path, data)
 
     def _replacing_list(self, data: bytes) -> AbstractContextManager[None]:
@@ -293,9 +305,12 @@ class MaintenanceMode(MaintenanceState):
 
 
 class _Hold(NamedTuple):
-    """What a block has to give back: its place among the holders, and the list it found."""
+    """What a block has to give back: its place among the holders."""
 
     holder: str
     switched_on: bool = False
-    found: bytes = b""
-    written: bytes | None = None
+    process: int = 0
+
+
+def _texts(value: object) -> list[str]:
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []

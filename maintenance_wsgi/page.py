@@ -13,14 +13,14 @@ from math import ceil
 from typing import NamedTuple
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 from werkzeug.wsgi import get_input_stream
 
 from maintenance_wsgi.cors import CrossOrigin
-from maintenance_wsgi.details import Details
+from maintenance_wsgi.details import MAX_SECONDS, Details
 from maintenance_wsgi.languages import load_sentences
 from maintenance_wsgi.negotiation import HTML, PROBLEM, choose_format, choose_language
-from maintenance_wsgi.networks import Address
+from maintenance_wsgi.networks import Address, NetworkSet
 from maintenance_wsgi.own_page import OwnPage
 from maintenance_wsgi.rendering import (
     ADDRESS_MARK,
@@ -32,10 +32,12 @@ from maintenance_wsgi.rendering import (
 )
 
 _STORED = 512
-# A body is read for at most so many seconds, and up to 128 MiB.
-_BODY_SECONDS = 30
+_DOCUMENTATION = NetworkSet([IPNetwork("3fff::/20")])  # RFC 9637, too new for netaddr
+# A body is read up to 128 MiB, as long as it comes quickly (seconds).
+_BODY_LIMIT = 128 * 1024 * 1024
 _BODY_CHUNK = 64 * 1024
-_BODY_CHUNKS = 2048
+_BODY_PAUSE = 1
+_BODY_SECONDS = 30
 _NO_BODY = (None, "", "0")
 
 
@@ -105,7 +107,11 @@ class MaintenancePage:
         if details.until is None:
             return Countdown(seconds, None)
         left = ceil(details.until.timestamp() - time.time())
-        return Countdown(left, ceil(left / 60)) if left > 0 else Countdown(seconds, 0)
+        return (
+            Countdown(min(left, MAX_SECONDS), ceil(left / 60))
+            if left > 0
+            else Countdown(seconds, 0)
+        )
 
     def _fields_and_body(
         self,
@@ -170,8 +176,10 @@ def _public_text(address: Address) -> bytes:
     A visitor can read out his own, so that it can be exempted. Of a private one he learns nothing
     but how the network behind the proxy looks.
     """
-    is_public = IPAddress(address.value, address.version).is_global()
-    return str(address).encode() if is_public else b""
+    known = IPAddress(address.value, address.version)
+    is_unicast = address.version == 4 or address.value >> 125 == 1  # noqa: PLR2004 (2000::/3)
+    is_public = is_unicast and known.is_global() and not known.is_multicast()
+    return str(address).encode() if is_public and address not in _DOCUMENTATION else b""
 
 
 def _read_body(environ: WSGIEnvironment) -> None:
@@ -182,10 +190,17 @@ def _read_body(environ: WSGIEnvironment) -> None:
     """
     if environ.get("CONTENT_LENGTH") in _NO_BODY and "HTTP_TRANSFER_ENCODING" not in environ:
         return
-    deadline = time.monotonic() + _BODY_SECONDS
     # The stream is the server's, and so is what it raises: a client that hangs up, a bad chunk.
     with suppress(Exception):
         stream = get_input_stream(environ)
-        for _ in range(_BODY_CHUNKS):
-            if not stream.read(_BODY_CHUNK) or time.monotonic() > deadline:
+        began, size, left = time.monotonic(), 1, _BODY_LIMIT
+        while left > 0:
+            asked = time.monotonic()
+            # A read waits until it has as much as it asks for. So it asks for more only as long
+            # as the client is quick: one that drips would hold the worker.
+            data = stream.read(size)
+            now = time.monotonic()
+            if not data or now - asked > _BODY_PAUSE or now - began > _BODY_SECONDS:
                 return
+            left -= len(data)
+            size = min(size * 2, _BODY_CHUNK, left)

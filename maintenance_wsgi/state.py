@@ -72,7 +72,7 @@ class MaintenanceState:
         accident of permissions neither opens the site nor closes it.
         """
         try:
-            flag = os.stat(self.flag_path)
+            flag = files.status_of(self.flag_path)
         except files.MISSING:
             flag = None
         except OSError as error:
@@ -107,7 +107,7 @@ class MaintenanceState:
 
     def _first_flag(self) -> os.stat_result | None:
         try:
-            return os.stat(self.flag_path)
+            return files.status_of(self.flag_path)
         except files.MISSING:
             if not os.path.isdir(self.directory):
                 _logger.warning("%s is not there yet: maintenance is off", self.directory)

@@ -356,9 +356,9 @@ def test_state_is_told_though_the_list_cannot_be_read(
     assert str(ip_list) in result.stderr
 
 
-def test_state_that_cannot_be_told_is_neither_on_nor_off(flag: Path) -> None:
-    flag.symlink_to(flag)
-    for directory in ("var", "no"):
+def test_state_that_cannot_be_told_is_neither_on_nor_off(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for directory in ("loop", "no"):
         for arguments, code in ((["--exit-code"], 2), ([], 1)):
             result = run("--dir", directory, "status", "-q", *arguments)
             assert (result.exit_code, result.stdout) == (code, "")

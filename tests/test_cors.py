@@ -10,7 +10,7 @@ SHOP = "https://shop.example"
 PREFLIGHT = {
     "REQUEST_METHOD": "OPTIONS",
     "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PUT",
-    "HTTP_ACCESS_CONTROL_REQUEST_HEADERS": "content-type, x-token",
+    "HTTP_ACCESS_CONTROL_REQUEST_HEADERS": "content-type\t,x-token",
 }
 
 
@@ -83,6 +83,7 @@ def test_preflight_is_answered_so_that_the_request_comes(var: Path) -> None:
         {"REQUEST_METHOD": "GET"},
         {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": ""},
         {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PUT\r\nSet-Cookie: a"},
+        {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": "GET\t,PUT"},
     ],
 )
 def test_what_is_no_preflight_gets_the_page(change: dict[str, str], var: Path) -> None:
@@ -109,6 +110,7 @@ def test_odd_header_names_do_not_come_back(headers: str, var: Path) -> None:
         (["null"], ConfigError),
         ([""], ConfigError),
         (["https://shop.example\r\nX: y"], ConfigError),
+        (["https://shop.example\0"], ConfigError),
     ],
 )
 def test_bad_origin_is_refused(origins: Any, error: type[Exception], var: Path) -> None:

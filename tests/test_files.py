@@ -261,6 +261,38 @@ def test_lock_keeps_others_out_and_ends(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
+def test_lock_that_cannot_be_had_is_done_without(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maintenance_wsgi.files._LOCK_SECONDS", 0.1)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with locked(str(tmp_path)):
+        assert "locked by another program" in caplog.text
+    os.close(descriptor)
+
+
+def test_lock_ends_though_a_child_has_the_descriptor(tmp_path: Path) -> None:
+    with locked(str(tmp_path)):
+        kept = [
+            os.dup(int(name)) for name in os.listdir("/proc/self/fd") if leads_to(name, tmp_path)
+        ]
+    with locked(str(tmp_path)):
+        pass
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for number in [*kept, descriptor]:
+        os.close(number)
+    assert kept
+
+
+def leads_to(name: str, path: Path) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{name}") == str(path)
+    except OSError:
+        return False
+
+
 def test_directory_that_cannot_be_locked_is_done_without(path: Path) -> None:
     ran = False
     with locked(str(path)):

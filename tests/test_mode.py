@@ -227,6 +227,51 @@ def test_block_restores_a_linked_list_through_its_link(
     assert shared.read_bytes() == b""
 
 
+def test_site_opens_only_when_the_list_is_in_place(mode: MaintenanceMode, ip_list: Path) -> None:
+    mode.enable()
+    ip_list.mkdir()
+    with pytest.raises(StateError):
+        mode.disable(exemptions=["203.0.113.7"])
+    assert mode.is_enabled()
+
+
+@pytest.mark.parametrize("exemptions", [[], ["203.0.113.7"]])
+def test_list_is_put_back_with_the_flag_by_the_last_block(
+    exemptions: list[str], mode: MaintenanceMode
+) -> None:
+    mode.set_exemptions(["10.0.0.0/8"])
+    first = mode.enabled(exemptions=exemptions)
+    second = MaintenanceMode(mode.directory).enabled(exemptions=exemptions)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert mode.exemptions == tuple(exemptions)
+    second.__exit__(None, None, None)
+    assert mode.exemptions == ("10.0.0.0/8",)
+
+
+def test_person_who_enables_within_a_block_keeps_its_list(mode: MaintenanceMode) -> None:
+    with mode.enabled(exemptions=["203.0.113.7"]):
+        mode.enable()
+    assert mode.exemptions == ("203.0.113.7",)
+    assert "lists" not in Path(mode.flag_path).read_text()
+
+
+def test_block_that_somebody_ended_changes_nothing_more(mode: MaintenanceMode) -> None:
+    with mode.enabled(exemptions=["203.0.113.7"]):
+        mode.disable()
+    assert not mode.is_enabled()
+    assert mode.exemptions == ("203.0.113.7",)
+
+
+def test_block_ends_in_the_process_that_began_it(
+    mode: MaintenanceMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mode.enabled():
+        monkeypatch.setattr("os.getpid", lambda: 1)
+    assert mode.is_enabled()
+
+
 def test_failed_block_switches_off_where_it_was_told_to(mode: MaintenanceMode) -> None:
     with pytest.raises(ZeroDivisionError), mode.enabled(disable_on_failure=True):
         _ = 1 / 0
@@ -455,6 +500,7 @@ def test_directory_is_made_absolute_with_its_links(
         (None, ConfigTypeError),
         (b"var", ConfigTypeError),
         (Bytes(), ConfigTypeError),
+        ("\ud800", ConfigError),
     ],
 )
 def test_directory_that_cannot_be_is_refused(directory: Any, error: type[Exception]) -> None:
@@ -486,10 +532,21 @@ def test_directory_in_a_loop_is_refused(tmp_path: Path) -> None:
         MaintenanceMode(loop)
 
 
-def test_flag_that_cannot_be_looked_at_is_an_error_for_people(
-    mode: MaintenanceMode, flag: Path
-) -> None:
+def test_flag_that_cannot_be_followed_is_on(mode: MaintenanceMode, flag: Path, var: Path) -> None:
     flag.symlink_to(flag)
+    assert details_of(mode) == Details()
+    assert MaintenanceMode(var).is_enabled()
+    assert mode.status().enabled
+    mode.enable()
+    mode.disable()
+    assert not mode.is_enabled()
+
+
+def test_directory_that_becomes_a_loop_is_an_error_for_people(
+    mode: MaintenanceMode, var: Path
+) -> None:
+    var.rmdir()
+    var.symlink_to(var)
     with pytest.raises(StateError, match="cannot look at the flag"):
         mode.status()
 

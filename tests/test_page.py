@@ -111,6 +111,7 @@ def test_message_is_escaped_and_counted_in_bytes(
         (120, {"retry_after": 0}, ["0"]),
         (120, {"retry_after": "7\r\nX: y"}, ["120"]),
         (120, {"until": "2001-01-01T00:00:00Z"}, ["120"]),
+        (120, {"until": "9999-12-31T00:00:00Z"}, ["2147483648"]),
     ],
 )
 def test_retry_after(
@@ -191,6 +192,13 @@ def test_until_at_the_end_of_time_is_no_error(
         ("169.254.1.1", None),
         ("100.64.0.1", None),
         ("fd00::1", None),
+        ("fec0::1", None),
+        ("::10.0.0.1", None),
+        ("64:ff9b::a00:1", None),
+        ("2001:db8::1", None),
+        ("3fff::1", None),
+        ("ff02::1", None),
+        ("224.0.0.1", None),
         ("::1", None),
         ("", None),
     ],
@@ -303,6 +311,24 @@ def test_body_is_read_within_bounds(size: int, left: int, application: WSGIAppli
     environ = make_environ(REQUEST_METHOD="POST", CONTENT_LENGTH=str(size)) | {"wsgi.input": upload}
     assert status_of(application, environ) == "503 Service Unavailable"
     assert upload.left == left
+
+
+def test_body_that_drips_does_not_hold_the_worker(
+    application: WSGIApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+
+    class Drip(Upload):
+        def read(self, size: int) -> bytes:
+            nonlocal now
+            now += 0.9 * size
+            return super().read(size)
+
+    drip = Drip(65536)
+    environ = make_environ(REQUEST_METHOD="POST", CONTENT_LENGTH="65536") | {"wsgi.input": drip}
+    assert status_of(application, environ) == "503 Service Unavailable"
+    assert now < 10
 
 
 @pytest.mark.parametrize("length", ["nonsense", "-1", "7"])
