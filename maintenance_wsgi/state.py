@@ -72,14 +72,17 @@ class MaintenanceState:
         accident of permissions neither opens the site nor closes it.
         """
         try:
-            flag = files.status_of(self.flag_path)
+            flag = os.stat(self.flag_path)
         except files.MISSING:
             flag = None
-        except OSError as error:
-            if str(error) != self._complaint:
-                self._complaint = str(error)
-                _logger.warning("%s; the last known state stands", error)
-            return self._last_flag
+        except OSError:
+            try:
+                flag = files.status_of(self.flag_path)
+            except OSError as error:
+                if str(error) != self._complaint:
+                    self._complaint = str(error)
+                    _logger.warning("%s; the last known state stands", error)
+                return self._last_flag
         self._complaint = ""
         self._last_flag = flag
         if (flag is not None) is not self._noted:
