@@ -8,38 +8,24 @@ import logging
 import os
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from netaddr import IPNetwork
 
 from maintenance_wsgi import files
-from maintenance_wsgi.details import (
-    Details,
-    checked_members,
-    json_object,
-    render_details,
-)
-from maintenance_wsgi.errors import ConfigError, StateError
+from maintenance_wsgi.details import Details, checked_members
+from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.exemptions import (
-    Entry,
     ExemptionList,
     canonical_entries,
     parse_entries,
-    parse_exemptions,
-    read_entries,
     render_exemptions,
 )
-from maintenance_wsgi.state import FLAG_LIMIT, LIST_LIMIT, MaintenanceState
-from maintenance_wsgi.users import current_user, operator
-
-# Who keeps maintenance on for the time of a block: names in a list, a member of the flag's
-# object. A flag without it was set by a person, and no block may remove it.
-_HOLDERS = "holders"
-# The list that the first of them found, and the one that it wrote.
-_LISTS = "lists"
+from maintenance_wsgi.record import HOLDERS, LISTS, MaintenanceRecord, texts_of
+from maintenance_wsgi.users import operator
 
 _logger = logging.getLogger("maintenance_wsgi")
 
@@ -59,7 +45,7 @@ class Status(Details):
     invalid: tuple[str, ...] = ()
 
 
-class MaintenanceMode(MaintenanceState):
+class MaintenanceMode(MaintenanceRecord):
     """The two files of a directory, read and written.
 
     What a request needs (`MaintenanceState`) never raises. These methods raise `StateError` where
@@ -86,19 +72,6 @@ class MaintenanceMode(MaintenanceState):
             exempt=canonical_entries(exemptions.networks),
             invalid=tuple(entry.text for entry in exemptions.bad),
         )
-
-    def list_bytes(self) -> bytes:
-        """Return what the list holds, as it was written; nothing where there is none."""
-        try:
-            return files.read_bytes(self.list_path, limit=LIST_LIMIT)[0]
-        except files.MISSING:
-            return b""
-        except OSError as error:
-            raise StateError(f"{current_user()} cannot read the list: {error}") from error
-
-    def entries(self) -> list[Entry]:
-        """Return the list's entries with their lines, the bad ones too."""
-        return list(read_entries(self.list_bytes()))
 
     def enable(
         self,
@@ -127,8 +100,8 @@ class MaintenanceMode(MaintenanceState):
         with self._changing() as changes:
             if given or not self._found_flag() or self._holders():
                 members = self._flag_members() | given
-                members.pop(_HOLDERS, None)
-                members.pop(_LISTS, None)
+                members.pop(HOLDERS, None)
+                members.pop(LISTS, None)
                 changes.enter_context(self._replacing_flag(members))
             if networks is not None:
                 changes.enter_context(self._replacing_list(render_exemptions(networks)))
@@ -210,13 +183,13 @@ class MaintenanceMode(MaintenanceState):
             enabled, holders = self._found_flag(), self._holders()
             if enabled and not holders:
                 return _Hold("")
-            members = self._flag_members() | {_HOLDERS: [*holders, holder]}
+            members = self._flag_members() | {HOLDERS: [*holders, holder]}
             if not enabled:
                 members |= given
                 if networks is not None:
                     found, written = self.list_bytes(), render_exemptions(networks)
                     # Latin-1 keeps any bytes as they are.
-                    members[_LISTS] = [found.decode("latin-1"), written.decode("latin-1")]
+                    members[LISTS] = [found.decode("latin-1"), written.decode("latin-1")]
             changes.enter_context(self._replacing_flag(members))
             if networks is not None and not enabled:
                 changes.enter_context(self._replacing_list(render_exemptions(networks)))
@@ -231,77 +204,18 @@ class MaintenanceMode(MaintenanceState):
             if self._found_flag() is None:
                 return
             members = self._flag_members()
-            holders = _texts(members.get(_HOLDERS))
+            holders = texts_of(members.get(HOLDERS))
             if hold.holder not in holders:
                 return  # somebody has switched it off meanwhile, or on for good
             holders.remove(hold.holder)
             if holders:
-                changes.enter_context(self._replacing_flag(members | {_HOLDERS: holders}))
+                changes.enter_context(self._replacing_flag(members | {HOLDERS: holders}))
                 return
             changes.enter_context(files.replacing(self.flag_path, None))
-            lists = _texts(members.get(_LISTS))
+            lists = texts_of(members.get(LISTS))
             if lists and self.list_bytes() == lists[-1].encode("latin-1", "replace"):
                 found = lists[0].encode("latin-1", "replace")
                 changes.enter_context(self._replacing_list(found))
-
-    def _found_flag(self) -> os.stat_result | None:
-        try:
-            return files.status_of(self.flag_path)
-        except files.MISSING:
-            return None
-        except OSError as error:
-            raise StateError(f"{current_user()} cannot look at the flag: {error}") from error
-
-    def _holders(self) -> list[str]:
-        try:
-            found, _ = files.read_bytes(self.flag_path, limit=FLAG_LIMIT)
-        except OSError:
-            return []
-        return _texts((json_object(found) or {}).get(_HOLDERS))
-
-    def _flag_members(self) -> dict[str, Any]:
-        """Return what the flag says, and who sets it and when, where it does not say."""
-        signature = {"by": operator(), "since": datetime.now(UTC).replace(microsecond=0)}
-        try:
-            found, _ = files.read_bytes(self.flag_path, limit=FLAG_LIMIT)
-        except files.MISSING:
-            return signature
-        members = json_object(found)
-        if members is None and found.strip():
-            _logger.warning("%s: replaced: %a", self.flag_path, found[:256])
-        return signature | (members or {})
-
-    def _replacing_flag(self, members: dict[str, Any]) -> AbstractContextManager[None]:
-        data = render_details(members)
-        if len(data) > FLAG_LIMIT:
-            raise ConfigError(
-                f"too long for the flag: message, list to put back: {len(data)} bytes"
-            )
-        return files.replacing(self.flag_path, data)
-
-    def _replacing_list(self, data: bytes) -> AbstractContextManager[None]:
-        # An empty file breaks Magento's own `--add`, so that an empty list is none; but deploy
-        # tools link the list between releases, and the link is not ours to remove.
-        empty = b"" if os.path.islink(self.list_path) else None
-        return files.replacing(self.list_path, data or empty)
-
-    def _read_list(self) -> ExemptionList:
-        return parse_exemptions(self.list_bytes())
-
-    @contextmanager
-    def _changing(self) -> Iterator[ExitStack]:
-        """Keep other writers out; what the stack holds is made at the end, or not at all."""
-        if fault := files.fault_of_directory(self.directory):
-            raise StateError(fault)
-        try:
-            with files.locked(self.directory), ExitStack() as changes:
-                yield changes
-        except StateError:
-            raise
-        except IsADirectoryError as error:
-            raise StateError(f"{error}; remove that directory by hand") from error
-        except OSError as error:
-            raise StateError(f"{current_user()} cannot change the state: {error}") from error
 
 
 class _Hold(NamedTuple):
@@ -310,7 +224,3 @@ class _Hold(NamedTuple):
     holder: str
     switched_on: bool = False
     process: int = 0
-
-
-def _texts(value: object) -> list[str]:
-    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []

@@ -77,7 +77,7 @@ class MaintenanceState:
             flag = None
         except OSError:
             try:
-                flag = files.status_of(self.flag_path)
+                flag = os.lstat(self.flag_path)
             except OSError as error:
                 if str(error) != self._complaint:
                     self._complaint = str(error)

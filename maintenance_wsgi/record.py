@@ -1,0 +1,108 @@
+"""The two files as they are written: found as they stand, and changed as a whole or not at all."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from maintenance_wsgi import files
+from maintenance_wsgi.details import json_object, render_details
+from maintenance_wsgi.errors import ConfigError, StateError
+from maintenance_wsgi.exemptions import Entry, ExemptionList, parse_exemptions, read_entries
+from maintenance_wsgi.state import FLAG_LIMIT, LIST_LIMIT, MaintenanceState
+from maintenance_wsgi.users import current_user, operator
+
+# Who keeps maintenance on for the time of a block: names in a list, a member of the flag's
+# object. A flag without it was set by a person, and no block may remove it.
+HOLDERS = "holders"
+# The list that the first of them found, and the one that it wrote.
+LISTS = "lists"
+
+_logger = logging.getLogger("maintenance_wsgi")
+
+
+class MaintenanceRecord(MaintenanceState):
+    """What stands in the two files, for those who change it.
+
+    Unlike a request, a person is told: these methods raise `StateError` where a file cannot be
+    read or written.
+    """
+
+    def list_bytes(self) -> bytes:
+        """Return what the list holds, as it was written; nothing where there is none."""
+        try:
+            return files.read_bytes(self.list_path, limit=LIST_LIMIT)[0]
+        except files.MISSING:
+            return b""
+        except OSError as error:
+            raise StateError(f"{current_user()} cannot read the list: {error}") from error
+
+    def entries(self) -> list[Entry]:
+        """Return the list's entries with their lines, the bad ones too."""
+        return list(read_entries(self.list_bytes()))
+
+    def _found_flag(self) -> os.stat_result | None:
+        try:
+            return files.status_of(self.flag_path)
+        except files.MISSING:
+            return None
+        except OSError as error:
+            raise StateError(f"{current_user()} cannot look at the flag: {error}") from error
+
+    def _holders(self) -> list[str]:
+        try:
+            found, _ = files.read_bytes(self.flag_path, limit=FLAG_LIMIT)
+        except OSError:
+            return []
+        return texts_of((json_object(found) or {}).get(HOLDERS))
+
+    def _flag_members(self) -> dict[str, Any]:
+        """Return what the flag says, and who sets it and when, where it does not say."""
+        signature = {"by": operator(), "since": datetime.now(UTC).replace(microsecond=0)}
+        try:
+            found, _ = files.read_bytes(self.flag_path, limit=FLAG_LIMIT)
+        except files.MISSING:
+            return signature
+        members = json_object(found)
+        if members is None and found.strip():
+            _logger.warning("%s: replaced: %a", self.flag_path, found[:256])
+        return signature | (members or {})
+
+    def _replacing_flag(self, members: dict[str, Any]) -> AbstractContextManager[None]:
+        data = render_details(members)
+        if len(data) > FLAG_LIMIT:
+            raise ConfigError(
+                f"too long for the flag: message, list to put back: {len(data)} bytes"
+            )
+        return files.replacing(self.flag_path, data)
+
+    def _replacing_list(self, data: bytes) -> AbstractContextManager[None]:
+        # An empty file breaks Magento's own `--add`, so that an empty list is none; but deploy
+        # tools link the list between releases, and the link is not ours to remove.
+        empty = b"" if os.path.islink(self.list_path) else None
+        return files.replacing(self.list_path, data or empty)
+
+    def _read_list(self) -> ExemptionList:
+        return parse_exemptions(self.list_bytes())
+
+    @contextmanager
+    def _changing(self) -> Iterator[ExitStack]:
+        """Keep other writers out; what the stack holds is made at the end, or not at all."""
+        if fault := files.fault_of_directory(self.directory):
+            raise StateError(fault)
+        try:
+            with files.locked(self.directory), ExitStack() as changes:
+                yield changes
+        except StateError:
+            raise
+        except IsADirectoryError as error:
+            raise StateError(f"{error}; remove that directory by hand") from error
+        except OSError as error:
+            raise StateError(f"{current_user()} cannot change the state: {error}") from error
+
+
+def texts_of(value: object) -> list[str]:
+    """Return the texts of a list that JSON may hold, whatever it holds."""
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
