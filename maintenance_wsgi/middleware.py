@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from functools import lru_cache, partial
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from maintenance_wsgi.client_ip import ClientIPResolver, Reason, peer_text
@@ -22,6 +22,7 @@ from maintenance_wsgi.errors import ConfigError, ConfigTypeError
 from maintenance_wsgi.exempt_paths import ExemptPaths
 from maintenance_wsgi.explanation import Explanation, explain
 from maintenance_wsgi.mode import MaintenanceMode
+from maintenance_wsgi.options import options_from_environ
 from maintenance_wsgi.page import MaintenancePage
 
 if TYPE_CHECKING:
@@ -91,6 +92,23 @@ class MaintenanceMiddleware:
         self._next_warning = 0.0
         self._held_back = 0
 
+    @classmethod
+    def from_environ(cls, application: WSGIApplication | str) -> Self:
+        """Return the middleware as environment variables configure it.
+
+        `MAINTENANCE_DIR` is the directory of the two files (by default `var`, as for the command);
+        `MAINTENANCE_TRUSTED_PROXIES` and so on are the constructor's options. Blanks or commas
+        separate the entries of a list, an empty text counts as not given, and
+        `MAINTENANCE_RETRY_AFTER` may be `none`.
+
+        Raises:
+            ConfigError, ConfigTypeError: a variable is unknown, or its value is refused; the
+                message names the variable or the option.
+            StateError: the directory cannot be searched by this user.
+        """
+        options = options_from_environ()
+        return cls(application, options.pop("dir", "var"), **options)
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request: by the application, or with the 503."""
         flag = self._mode.flag()
@@ -147,6 +165,16 @@ class MaintenanceMiddleware:
             named = _NamedApplication(application)
             return named if self._mode.is_enabled() else named.load()
         return _checked_application(application, repr(application))
+
+
+def wrap(name: str) -> MaintenanceMiddleware:
+    """Return a named application behind the gate, configured by the environment.
+
+    For servers that take an expression, so that no code changes:
+    `gunicorn 'maintenance_wsgi:wrap("shop.wsgi:application")'`. It is
+    `MaintenanceMiddleware.from_environ(name)`, which says what is read and what is raised.
+    """
+    return MaintenanceMiddleware.from_environ(name)
 
 
 _TRUST_HINTS = {
