@@ -2,8 +2,10 @@
 
 import json
 import os
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -124,9 +126,32 @@ def shop(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
     return [f"shop at {environ['PATH_INFO']}".encode()]
 
 
+def shop_factory(_: object) -> WSGIApplication:
+    """Make the shop, as Paste Deploy wants it made."""
+    return shop
+
+
 def unmeasured() -> dict[str, str]:
     """Return the environment for a program whose user cannot write down what was covered."""
     return {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
+
+
+@contextmanager
+def meanwhile(action: Callable[[], object]) -> Iterator[None]:
+    """Do something again and again in a thread, until the block ends, however it ends."""
+    done = threading.Event()
+
+    def repeat() -> None:
+        while not done.is_set():
+            action()
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(60)
 
 
 def age(path: str | os.PathLike[str], seconds: float = 10) -> None:

@@ -1,33 +1,33 @@
 """The application that the tests start under real servers: it tells which process answered."""
 
+import json
 import os
-import sys
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
 from wsgiref.types import StartResponse, WSGIEnvironment
+from wsgiref.util import FileWrapper
 
-from maintenance_wsgi import MaintenanceMiddleware
+from werkzeug.wsgi import get_input_stream
+
+from maintenance_wsgi import MaintenanceMiddleware, wrap
 
 
 def shop(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    path = environ["PATH_INFO"]
     start_response("200 OK", [("Content-Type", "text/plain")])
-    if environ["PATH_INFO"] == "/stream":
+    if path == "/stream":
         return (b"%d\n" % number for number in range(1000))
+    if path == "/file":
+        wrap_file = environ.get("wsgi.file_wrapper", FileWrapper)
+        file: Iterable[bytes] = wrap_file(Path(__file__).open("rb"))  # noqa: SIM115 (whoever sends it closes it)
+        return file
+    if path == "/upload":
+        return [b"%d" % len(get_input_stream(environ).read())]
+    if path == "/peer":
+        names = ("REMOTE_ADDR", "HTTP_X_FORWARDED_FOR")
+        return [json.dumps([environ.get(name) for name in names]).encode()]
     return [b"%d" % os.getpid()]
 
 
-application = MaintenanceMiddleware(
-    shop,
-    os.environ["MAINTENANCE_DIR"],
-    trusted_proxies=["127.0.0.1", "unix:"],
-    exempt_paths=["/pid"],
-)
-
-if __name__ == "__main__":
-    from waitress.server import create_server
-
-    arguments: dict[str, Any] = dict([sys.argv[1].split("=")])
-    server = create_server(application, clear_untrusted_proxy_headers=False, **arguments)
-    sys.stderr.write(f"Listening at: {getattr(server, 'effective_port', '')}\n")
-    sys.stderr.flush()
-    server.run()
+application = MaintenanceMiddleware.from_environ(shop)
+late_application = wrap("late_shop:application") if "LATE_SHOP" in os.environ else application

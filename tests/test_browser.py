@@ -18,6 +18,8 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
 from maintenance_wsgi.languages import load_sentences
 
+pytestmark = pytest.mark.servers
+
 VIEWS = [
     pytest.param(language, scheme, width, id=f"{language}-{scheme}-{width}")
     for language in ("de", "ar")

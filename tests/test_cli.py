@@ -447,17 +447,3 @@ def test_module_runs_as_the_command(flag: Path) -> None:
     assert (result.returncode, result.stdout) == (0, "Enabled maintenance mode\n")
     assert flag.exists()
     assert start("--version").stdout.startswith("maintenance-wsgi, version ")
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_shell_completion(shell: str) -> None:
-    command = Path(sys.executable).with_name("maintenance-wsgi")
-    result = subprocess.run(
-        [command],
-        env={**os.environ, "_MAINTENANCE_WSGI_COMPLETE": f"{shell}_source"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert "maintenance-wsgi" in result.stdout

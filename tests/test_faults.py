@@ -61,6 +61,7 @@ def test_command_that_cannot_write_changes_nothing(
         fault(var)
         result = subprocess.run(
             [COMMAND, "--dir", var, *arguments],
+            env=unmeasured(),
             capture_output=True,
             text=True,
             check=False,

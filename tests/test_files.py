@@ -1,11 +1,10 @@
 import fcntl
 import os
 import stat
-import threading
 from pathlib import Path
 
 import pytest
-from helpers import age, skip_without_root
+from helpers import age, meanwhile, skip_without_root
 
 from maintenance_wsgi.files import FollowedFile, locked, read_bytes, remove, replacing
 
@@ -219,21 +218,16 @@ def test_several_are_replaced_together_or_not_at_all(path: Path) -> None:
 def test_reader_never_sees_half_a_file(path: Path) -> None:
     contents = [b"a" * 50_000, b"b" * 70_000]
     replace(str(path), contents[0])
-    done = threading.Event()
     odd: list[bytes] = []
 
     def read() -> None:
-        while not done.is_set():
-            data, _ = read_bytes(str(path), limit=10**6)
-            if data not in contents:
-                odd.append(data)
+        data, _ = read_bytes(str(path), limit=10**6)
+        if data not in contents:
+            odd.append(data)
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    for number in range(200):
-        replace(str(path), contents[number % 2])
-    done.set()
-    reader.join(10)
+    with meanwhile(read):
+        for number in range(200):
+            replace(str(path), contents[number % 2])
     assert not odd
 
 

@@ -77,9 +77,10 @@ def test_sdist_holds_what_the_suite_needs_and_no_more(built: Path) -> None:
 def test_wheel_works_by_itself(built: Path, tmp_path: Path) -> None:
     (wheel,) = built.glob("*.whl")
     (tmp_path / "var").mkdir()
-    venv.create(tmp_path / "venv", with_pip=True)
+    venv.create(tmp_path / "venv")
     programs = tmp_path / "venv/bin"
-    run(programs / "python", "-m", "pip", "install", "-q", wheel, cwd=tmp_path)
+    pip = [sys.executable, "-m", "pip", "--python", programs / "python"]
+    run(*pip, "install", "-q", wheel, cwd=tmp_path)
     version = run(programs / "python", "-c", PROGRAM, cwd=tmp_path).strip()
     assert version in wheel.name
     assert version in run(programs / "maintenance-wsgi", "--version", cwd=tmp_path)

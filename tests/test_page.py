@@ -249,8 +249,8 @@ def test_store_is_bounded(var: Path, flag: Path) -> None:
     page = MaintenancePage(300, None, ())
     mode = MaintenanceMode(var)
     tracemalloc.start()
-    for number in range(10_000):
-        if number == 5000:
+    for number in range(2000):
+        if number == 1000:
             before, _ = tracemalloc.get_traced_memory()
         blocked_bodies(page, mode, f"x{number:05}-{'y' * 90}")
     after, _ = tracemalloc.get_traced_memory()

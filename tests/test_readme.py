@@ -1,17 +1,26 @@
 """The README says what is so."""
 
 import inspect
+import os
 import re
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import click
 import pytest
+from flask import Flask
+from helpers import call, shop, unmeasured
+from paste.deploy import loadapp
 
-from maintenance_wsgi import MaintenanceMiddleware
+from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
 from maintenance_wsgi.cli import main
 
 ROOT = Path(__file__).parents[1]
+PROGRAMS = Path(sys.executable).parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -47,9 +56,82 @@ def test_python_is_valid_and_names_what_exists(
     monkeypatch.chdir(tmp_path)
     names = {
         "MaintenanceMiddleware": MaintenanceMiddleware,
-        "app": SimpleNamespace(wsgi_app=print),
+        "app": Flask("shop"),
         "application": print,
+        "config": SimpleNamespace(make_wsgi_app=lambda: print),
+        "default_app": lambda: print,
         "get_wsgi_application": lambda: print,
         "migrate": print,
     }
     exec(code.replace("/srv/shop/var", "var"), names)  # noqa: S102 (the README's own code)
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def run_in_shell(line: str) -> str:
+    environ = unmeasured() | {"PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+    result = subprocess.run(
+        ["/bin/bash", "-o", "pipefail", "-c", line],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert result.stderr == ""
+    return result.stdout
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_commands_print_what_is_shown(number: int, var: Path) -> None:
+    """The site is ours, so it is served over plain HTTP; and seconds have passed."""
+    application = MaintenanceMiddleware(shop, var)
+    MaintenanceMode(var).enable(exemptions=["203.0.113.7"])
+    with make_server("127.0.0.1", 0, application, handler_class=QuietHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        site = f"http://127.0.0.1:{server.server_port}/"
+        for shown in re.split(r"^\$ ", blocks("console")[number], flags=re.MULTILINE)[1:]:
+            line, _, expected = shown.partition("\n")
+            line = line.replace("/srv/shop/var", str(var)).replace("https://shop.example/", site)
+            if "--dir" not in line:
+                line = line.replace("maintenance-wsgi", f"maintenance-wsgi --dir {var}")
+            assert normalized(run_in_shell(line)) == normalized(expected)
+        server.shutdown()
+
+
+class QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *_: object) -> None:  # noqa: A002 (the base's own name)
+        pass
+
+
+def normalized(text: str) -> list[str]:
+    """Return the lines as HTTP/2 has them, without the seconds."""
+    text = text.replace("HTTP/1.0 503 Service Unavailable", "HTTP/2 503")
+    text = re.sub(r"^(retry-after: 2)[0-9]{3}$", r"\1xxx", text, flags=re.MULTILINE | re.IGNORECASE)
+    return sorted(line.strip().lower() for line in text.splitlines() if line.strip())
+
+
+def test_ini_works(var: Path, tmp_path: Path) -> None:
+    (ini,) = blocks("ini")
+    path = tmp_path / "shop.ini"
+    path.write_text(ini.replace("use = egg:shop\n", "paste.app_factory = helpers:shop_factory\n"))
+    application = loadapp(f"config:{path}")
+    assert call(application).code == 200
+    MaintenanceMode(var).enable()
+    assert call(application).code == 503
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_a_script_of_the_shell(shell: str) -> None:
+    (line,) = re.findall(rf"_MAINTENANCE_WSGI_COMPLETE={shell}_source maintenance-wsgi", README)
+    assert "_MAINTENANCE_WSGI_COMPLETE" in run_in_shell(line)
+    assert "maintenance-wsgi" in run_in_shell(line)
+
+
+def test_every_example_is_named_or_beside_one_that_is() -> None:
+    for example in (ROOT / "examples").rglob("*"):
+        if example.is_file() and "__pycache__" not in example.parts:
+            path = example.relative_to(ROOT)
+            assert any(str(named) in README for named in (path, f"{path.parent}/")), path
