@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPException, RemoteDisconnected
@@ -162,14 +163,19 @@ class Live:
         return MaintenanceMode(self.var)
 
     def pids(self) -> dict[bytes, set[str | None]]:
-        """Ask until all workers have answered; return what each said of maintenance."""
-        seen: dict[bytes, set[str | None]] = {}
-        for _ in range(500):
-            answer = ask(self.listener, "/pid")
-            if answer.code == 200:  # while Apache reloads it has a 503 of its own
-                seen.setdefault(answer.body, set()).add(answer.mark)
-            if len(seen) == self.server.workers:
-                return seen
+        """Ask until all workers have answered; return what each said of maintenance.
+
+        Several ask at once: a lone client may be answered by the same worker for ever.
+        """
+        deadline = time.monotonic() + 30
+        with ThreadPoolExecutor(4) as clients:
+            while time.monotonic() < deadline:
+                seen: dict[bytes, set[str | None]] = {}  # anew: a reload ends workers that answered
+                for answer in clients.map(ask, [self.listener] * 8, ["/pid"] * 8):
+                    if answer.code == 200:  # while Apache reloads it has a 503 of its own
+                        seen.setdefault(answer.body, set()).add(answer.mark)
+                if len(seen) == self.server.workers:
+                    return seen
         pytest.fail(f"{len(seen)} workers answered, not {self.server.workers}")
 
 
