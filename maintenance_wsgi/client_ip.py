@@ -10,6 +10,7 @@ it, to fall back to another header or to answer the proxy's own address lets str
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from netaddr import IPNetwork
@@ -30,6 +31,8 @@ _UNIX = "unix:"
 # What servers report as the peer of a Unix socket: gunicorn and cheroot an empty text, waitress
 # "localhost", werkzeug "<local>", uWSGI "0.0.0.0", others "@" or nothing at all.
 _UNIX_PEERS = {"", "localhost", "<local>", "0.0.0.0", "@"}  # noqa: S104 (a text to compare with, no socket is bound)
+# So many clients are kept, if what was said of them has no more characters than that.
+_KEPT, _MAX_KEPT = 1024, 300
 _OWS = " \t"  # RFC 9110 section 5.6.3; str.strip() alone takes no-break spaces and more
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _QUOTED = r'"(?:[^"\\]|\\.)*+"'
@@ -80,6 +83,8 @@ class ClientIPResolver:
         self.trusts_unix = _UNIX in entries
         self._networks = _trusted_networks(entry for entry in entries if entry != _UNIX)
         self._trusted = NetworkSet(self._networks)
+        # The same few clients come again and again, over the same few proxies.
+        self._resolve_again = lru_cache(_KEPT)(self._resolve)
 
     def resolve(
         self, environ: Mapping[str, Any], trace: list[Hop] | None = None
@@ -88,19 +93,25 @@ class ClientIPResolver:
 
         The hops that were looked at are appended to `trace`, where one is given.
         """
-        text = peer_text(environ)
+        text, value = peer_text(environ), environ.get(self._key, "")
+        if trace is None and type(text) is str and type(value) is str and len(value) <= _MAX_KEPT:
+            return self._resolve_again(text, value)
+        return self._resolve(text, value, trace)
+
+    def _resolve(
+        self, text: object, value: object, trace: list[Hop] | None = None
+    ) -> tuple[Address | None, Reason]:
         peer = parse_node(text.strip(_OWS)) if isinstance(text, str) else None
         if peer is None:
             if not (self.trusts_unix and is_unix_peer(text)):
                 return None, Reason.UNKNOWN_PEER
         elif peer not in self._trusted:
             return peer, Reason.DIRECT_PEER
-        return self._resolve_header(self.header_value(environ), trace)
+        return self._resolve_header(_header_text(value), trace)
 
     def header_value(self, environ: Mapping[str, Any]) -> str:
         """Return the configured header's value, or an empty text where it is missing or blank."""
-        value = environ.get(self._key)
-        return value.strip(_OWS) if isinstance(value, str) else ""
+        return _header_text(environ.get(self._key))
 
     def _resolve_header(self, value: str, trace: list[Hop] | None) -> tuple[Address | None, Reason]:
         if not value:
@@ -171,6 +182,10 @@ def peer_text(environ: Mapping[str, Any]) -> object:
     original = environ.get("werkzeug.proxy_fix.orig")
     source = original if isinstance(original, dict) else environ
     return source.get("REMOTE_ADDR")
+
+
+def _header_text(value: object) -> str:
+    return value.strip(_OWS) if isinstance(value, str) else ""
 
 
 def is_unix_peer(text: object) -> bool:

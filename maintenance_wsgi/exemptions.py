@@ -4,7 +4,7 @@ What is written is Magento's own form, so that a shop on the same directory read
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +28,13 @@ class BadEntry:
     text: str
 
 
+def describe_bad(bad: Sequence[BadEntry]) -> str:
+    """Return the first bad entries with their lines, safe to print on one line."""
+    shown = ", ".join(f"{entry.text[:64]!a} (line {entry.line})" for entry in bad[:_SHOWN])
+    more = len(bad) - _SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
 @dataclass(frozen=True, slots=True)
 class ExemptionList:
     """What a list says.
@@ -41,12 +48,6 @@ class ExemptionList:
     networks: tuple[IPNetwork, ...] = ()
     bad: tuple[BadEntry, ...] = ()
     has_comments: bool = False
-
-    def describe_bad(self) -> str:
-        """Return the first bad entries with their lines, safe to print on one line."""
-        shown = ", ".join(f"{entry.text[:64]!a} (line {entry.line})" for entry in self.bad[:_SHOWN])
-        more = len(self.bad) - _SHOWN
-        return f"{shown} and {more} more" if more > 0 else shown
 
 
 class Entry(NamedTuple):
@@ -72,16 +73,20 @@ def read_entries(data: bytes) -> Iterator[Entry]:
             yield Entry(number, entry, parse_network(entry))
 
 
-def parse_exemptions(data: bytes) -> ExemptionList:
-    """Return what the bytes of a list say."""
-    networks: list[IPNetwork] = []
-    bad: list[BadEntry] = []
+def good_networks(data: bytes, bad: list[BadEntry]) -> Iterator[IPNetwork]:
+    """Yield the networks of a list one by one; append the bad entries to `bad`."""
     for line, text, network in read_entries(data):
         if network is None:
             bad.append(BadEntry(line, text))
         else:
-            networks.append(network)
-    return ExemptionList(tuple(networks), tuple(bad), b"#" in data)
+            yield network
+
+
+def parse_exemptions(data: bytes) -> ExemptionList:
+    """Return what the bytes of a list say."""
+    bad: list[BadEntry] = []
+    networks = tuple(good_networks(data, bad))
+    return ExemptionList(networks, tuple(bad), b"#" in data)
 
 
 def parse_entries(texts: Iterable[str]) -> tuple[IPNetwork, ...]:

@@ -1,7 +1,7 @@
-"""Two ways with a small file that people and programs edit: follow it, and replace it.
+"""Small files that people and programs edit: read without waiting, and replaced as a whole.
 
-Following never parses a version twice and never misses one. Replacing is atomic: a reader sees
-the old bytes or the new ones, and a writer that fails leaves the old ones.
+Replacing is atomic: a reader sees the old bytes or the new ones, and a writer that fails leaves
+the old ones.
 """
 
 import errno
@@ -11,101 +11,12 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from hashlib import sha256
-from operator import attrgetter
-from typing import Generic, TypeVar
-
-T = TypeVar("T")
 
 MISSING = (FileNotFoundError, NotADirectoryError)
 _logger = logging.getLogger("maintenance_wsgi")
 _LOCK_SECONDS = 5
-_SETTLING_TIME = 2_000_000_000  # nanoseconds; the coarsest file times in use (FAT)
-
-
-@dataclass(frozen=True, slots=True)
-class _Version(Generic[T]):
-    signature: tuple[int, ...] | None  # None while it cannot be trusted yet
-    digest: bytes
-    value: T
-
-
-class FollowedFile(Generic[T]):
-    """A file that is parsed once per version, however it is changed.
-
-    A signature of times, size and inode tells one version from the next, but not within one tick
-    of the file system's clock. So a signature read within two seconds of the newer of mtime and
-    ctime is not trusted yet: the bytes are compared then (Git calls such a file racily clean).
-
-    Args:
-        path: the file; a link is followed at each read.
-        parse: makes the value out of the bytes; called once per version.
-        limit: bytes; a larger file is refused.
-        otherwise: what happens where the file cannot be read, for the log.
-    """
-
-    def __init__(
-        self, path: str, parse: Callable[[bytes], T], *, limit: int, otherwise: str
-    ) -> None:
-        self.path = path
-        self._parse = parse
-        self._limit = limit
-        self._otherwise = otherwise
-        self._seen: _Version[T] | None = None
-        self._complaint = ""
-
-    def read(self, status: os.stat_result | None = None) -> T | None:
-        """Return the value of the present version; None where it cannot be read, logged once.
-
-        Args:
-            status: the file's, where it was just taken; else it is taken here.
-
-        Raises:
-            FileNotFoundError, NotADirectoryError: the file is gone, and its last value with it.
-        """
-        try:
-            status = status or os.stat(self.path)
-            seen = self._seen
-            if seen and seen.signature == _signature(status):
-                self._complaint = ""
-                return seen.value
-            value = self._read_again(seen)
-        except MISSING:
-            self._seen = None
-            raise
-        except OSError as error:
-            self.complain(error)
-            return None
-        self._complaint = ""
-        return value
-
-    def last(self) -> T | None:
-        """Return the value of the last version that could be read, or None."""
-        return self._seen.value if self._seen else None
-
-    def _read_again(self, seen: _Version[T] | None) -> T:
-        now = time.time_ns()
-        data, status = read_bytes(self.path, limit=self._limit)
-        digest = sha256(data).digest()
-        value = seen.value if seen and seen.digest == digest else self._parse(data)
-        settled = now - max(status.st_mtime_ns, status.st_ctime_ns) >= _SETTLING_TIME
-        self._seen = _Version(_signature(status) if settled else None, digest, value)
-        return value
-
-    def complain(self, error: OSError) -> None:
-        """Log that the file cannot be read, once until it can."""
-        complaint = f"{error}; {self._otherwise}"
-        if complaint != self._complaint:
-            self._complaint = complaint
-            _logger.warning("%s", complaint)
-
-
-_signature: Callable[[os.stat_result], tuple[int, ...]] = attrgetter(
-    "st_mtime_ns", "st_ctime_ns", "st_size", "st_ino"
-)
 
 
 def read_bytes(path: str, *, limit: int) -> tuple[bytes, os.stat_result]:

@@ -21,6 +21,7 @@ from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.exemptions import (
     ExemptionList,
     canonical_entries,
+    describe_bad,
     parse_entries,
     render_exemptions,
 )
@@ -171,7 +172,7 @@ class MaintenanceMode(MaintenanceRecord):
                 self._replacing_list(render_exemptions(found.networks + networks))
             )
         if found.bad:
-            bad = found.describe_bad()
+            bad = describe_bad(found.bad)
             _logger.warning("%s: bad entries dropped: %s", self.list_path, bad)
         if found.has_comments:
             _logger.warning("%s: comments dropped", self.list_path)

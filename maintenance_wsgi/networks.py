@@ -10,12 +10,13 @@ reports its IPv4 clients that way. Beyond that the two families never meet.
 
 import re
 from array import array
-from bisect import bisect_right
-from collections.abc import Iterable, MutableSequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from functools import lru_cache
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Literal, NamedTuple
 
-from netaddr import AddrFormatError, IPAddress, IPNetwork
+from netaddr import IPAddress, IPNetwork
 
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
@@ -26,6 +27,8 @@ _ZONE = re.compile(r"[0-9A-Za-z._~-]+")
 _WIDTH = {4: 32, 6: 128}
 _MAPPED_PREFIX_LENGTH = 96
 _MAX_PORT = 65535
+_MAX_IPV6 = (1 << 128) - 1
+_LOW = (1 << 64) - 1
 # The longest address, ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255, has 45 characters. A longer
 # text is refused before any pattern, any int() and the cache see it.
 _MAX_ADDRESS = 45
@@ -57,9 +60,10 @@ def _read_address(text: str) -> IPAddress | None:
     if len(text) > _MAX_ADDRESS or not _ADDRESS.fullmatch(text):
         return None
     try:
-        return IPAddress(text, version=6 if ":" in text else 4)
-    except AddrFormatError:
+        packed = inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+    except OSError:
         return None
+    return IPAddress(int.from_bytes(packed), version=6 if ":" in text else 4)
 
 
 def parse_network(text: str) -> IPNetwork | None:
@@ -77,7 +81,8 @@ def parse_network(text: str) -> IPNetwork | None:
         return None
     if prefix >= _MAPPED_PREFIX_LENGTH and address.is_ipv4_mapped():
         address, prefix = address.ipv4(), prefix - _MAPPED_PREFIX_LENGTH
-    return IPNetwork((int(address), prefix), version=address.version).cidr
+    network = IPNetwork((int(address), prefix), version=address.version)
+    return network.cidr if slash else network
 
 
 def parse_node(text: str) -> Address | None:
@@ -123,19 +128,25 @@ class NetworkSet:
     The networks of a family are merged and kept as the sorted bounds of their ranges, first
     address and the one after the last in turn. An odd number of bounds at or below an address
     means that it lies inside.
+
+    Args:
+        networks: is read once and not kept: a large list needs 16 bytes a bound.
     """
 
-    __slots__ = ("_bounds", "_count")
+    __slots__ = ("_count", "_ipv4", "_ipv6_high", "_ipv6_low")
 
     def __init__(self, networks: Iterable[IPNetwork] = ()) -> None:
         ranges: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
         for network in networks:
             ranges[network.version].append((network.first, network.last + 1))
         self._count = len(ranges[4]) + len(ranges[6])
-        self._bounds: dict[int, MutableSequence[int]] = {
-            4: array("Q", _merged_bounds(ranges[4])),
-            6: _merged_bounds(ranges[6]),
-        }
+        self._ipv4 = array("Q", _merged_bounds(ranges[4]))
+        ipv6 = _merged_bounds(ranges[6])
+        if ipv6 and ipv6[-1] > _MAX_IPV6:
+            ipv6.pop()  # nothing lies behind it
+        # An array has no numbers of 128 bits, and a list of Python's takes three times the room.
+        self._ipv6_high = array("Q", (bound >> 64 for bound in ipv6))
+        self._ipv6_low = array("Q", (bound & _LOW for bound in ipv6))
 
     def __len__(self) -> int:
         """Return how many networks were given."""
@@ -143,12 +154,18 @@ class NetworkSet:
 
     def __contains__(self, address: Address) -> bool:
         version, value = address
-        return bisect_right(self._bounds[version], value) % 2 == 1
+        if version == 4:  # noqa: PLR2004 (IPv4)
+            return bisect_right(self._ipv4, value) & 1 == 1
+        high, low = value >> 64, value & _LOW
+        start = bisect_left(self._ipv6_high, high)
+        end = bisect_right(self._ipv6_high, high, start)
+        return bisect_right(self._ipv6_low, low, start, end) & 1 == 1
 
 
 def _merged_bounds(ranges: list[tuple[int, int]]) -> list[int]:
+    ranges.sort()
     bounds: list[int] = []
-    for first, end in sorted(ranges):
+    for first, end in ranges:
         if bounds and first <= bounds[-1]:
             bounds[-1] = max(bounds[-1], end)
         else:

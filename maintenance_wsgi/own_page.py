@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from maintenance_wsgi.details import Details
 from maintenance_wsgi.errors import absolute_path
-from maintenance_wsgi.files import MISSING, FollowedFile
+from maintenance_wsgi.files import MISSING
+from maintenance_wsgi.followed import FollowedFile
 from maintenance_wsgi.negotiation import HTML, choose_language
 from maintenance_wsgi.rendering import Countdown
 

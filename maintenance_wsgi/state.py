@@ -5,12 +5,14 @@ Nothing else is shared: threads and processes see each other's changes through t
 
 import logging
 import os
-from threading import Lock
+from contextlib import suppress
 
 from maintenance_wsgi import files
 from maintenance_wsgi.details import Details, parse_details
 from maintenance_wsgi.errors import StateError, absolute_path
-from maintenance_wsgi.exemptions import parse_exemptions
+from maintenance_wsgi.exemptions import BadEntry, describe_bad, good_networks
+from maintenance_wsgi.files import MISSING
+from maintenance_wsgi.followed import FollowedFile, ProcessLock
 from maintenance_wsgi.networks import Address, NetworkSet
 from maintenance_wsgi.users import current_user
 
@@ -44,13 +46,13 @@ class MaintenanceState:
         self.directory = absolute_path("directory", directory)
         self.flag_path = os.path.join(self.directory, FLAG_NAME)
         self.list_path = os.path.join(self.directory, LIST_NAME)
-        self._details = files.FollowedFile(
+        self._details = FollowedFile(
             self.flag_path,
             self._parse_details,
             limit=FLAG_LIMIT,
             otherwise="maintenance is on, without details",
         )
-        self._exempt = files.FollowedFile(
+        self._exempt = FollowedFile(
             self.list_path,
             self._parse_list,
             limit=LIST_LIMIT,
@@ -58,7 +60,7 @@ class MaintenanceState:
         )
         self._complaint = ""
         self._noted = False
-        self._noting = Lock()
+        self._noting = ProcessLock()
         self._last_flag = self._first_flag()
 
     def is_enabled(self) -> bool:
@@ -73,45 +75,48 @@ class MaintenanceState:
         """
         try:
             flag = os.stat(self.flag_path)
-        except files.MISSING:
+        except MISSING:
             flag = None
         except OSError:
-            try:
-                flag = os.lstat(self.flag_path)
-            except OSError as error:
-                if str(error) != self._complaint:
-                    self._complaint = str(error)
-                    _logger.warning("%s; the last known state stands", error)
-                return self._last_flag
-        self._complaint = ""
+            return self._unsearched_flag()
         self._last_flag = flag
-        if (flag is not None) is not self._noted:
+        if (flag is None) is self._noted or self._complaint:
             self._note(enabled=flag is not None)
         return flag
+
+    def _unsearched_flag(self) -> os.stat_result | None:
+        """Return the status of the link where only what it links to cannot be looked at."""
+        try:
+            self._last_flag = os.lstat(self.flag_path)
+        except OSError as error:
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                _logger.warning("%s; the last known state stands", error)
+            return self._last_flag
+        self._note(enabled=True)
+        return self._last_flag
 
     def details(self, flag: os.stat_result) -> Details | None:
         """Return what the flag file of this status says, or None where it is gone by now."""
         try:
             return self._details.read(flag) or _NO_DETAILS
-        except files.MISSING:
+        except MISSING:
             return None
 
     def exempts(self, address: Address) -> bool:
         """Tell whether the list in force holds `address`."""
-        networks = self._networks()
-        return networks is not None and address in networks
-
-    def _networks(self) -> NetworkSet | None:
         try:
             networks = self._exempt.read()
-        except files.MISSING:
-            return None
-        return self._exempt.last() if networks is None else networks
+        except MISSING:
+            return False
+        if networks is None:
+            networks = self._exempt.last()
+        return networks is not None and address in networks
 
     def _first_flag(self) -> os.stat_result | None:
         try:
             return files.status_of(self.flag_path)
-        except files.MISSING:
+        except MISSING:
             if not os.path.isdir(self.directory):
                 _logger.warning("%s is not there yet: maintenance is off", self.directory)
             return None
@@ -123,13 +128,16 @@ class MaintenanceState:
 
     def _note(self, *, enabled: bool) -> None:
         """Log a change of the state, once in this process."""
+        self._complaint = ""
         with self._noting:
             if enabled is self._noted:
                 return
             self._noted = enabled
+        # Not within the lock: while one takes in a long list, the others may find it off again.
         if enabled:
-            networks = self._networks()
-            count = 0 if networks is None else len(networks)
+            with suppress(*MISSING):
+                self._exempt.read()
+            count = len(self._exempt.last() or ())
             _logger.info("%s: maintenance is on, %d entries are exempt", self.directory, count)
         else:
             _logger.info("%s: maintenance is off", self.directory)
@@ -141,8 +149,8 @@ class MaintenanceState:
         return details
 
     def _parse_list(self, data: bytes) -> NetworkSet:
-        exemptions = parse_exemptions(data)
-        if exemptions.bad:
-            bad = exemptions.describe_bad()
-            _logger.warning("%s: bad entries skipped: %s", self.list_path, bad)
-        return NetworkSet(exemptions.networks)
+        bad: list[BadEntry] = []
+        networks = NetworkSet(good_networks(data, bad))
+        if bad:
+            _logger.warning("%s: bad entries skipped: %s", self.list_path, describe_bad(bad))
+        return networks
