@@ -80,7 +80,7 @@ class ClientIPResolver:
         self.header = header
         self._key = _environ_key(header)
         self._hops = _LIST_HEADERS.get(self._key)
-        self.trusts_unix = _UNIX in entries
+        self.trusts_unix: bool = _UNIX in entries
         self._networks = _trusted_networks(entry for entry in entries if entry != _UNIX)
         self._trusted = NetworkSet(self._networks)
         # The same few clients come again and again, over the same few proxies.

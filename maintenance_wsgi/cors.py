@@ -34,7 +34,7 @@ class CrossOrigin:
 
     def __init__(self, origins: Iterable[str] = ()) -> None:
         self._origins = frozenset(list_of_texts("cors_origins", origins))
-        self.vary = ["Origin"] if self._origins else []
+        self.vary: list[str] = ["Origin"] if self._origins else []
         for origin in self._origins:
             if origin != _ANY and not _ORIGIN.fullmatch(origin):
                 raise ConfigError(

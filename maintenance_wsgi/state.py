@@ -43,9 +43,9 @@ class MaintenanceState:
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self.directory = absolute_path("directory", directory)
-        self.flag_path = os.path.join(self.directory, FLAG_NAME)
-        self.list_path = os.path.join(self.directory, LIST_NAME)
+        self.directory: str = absolute_path("directory", directory)
+        self.flag_path: str = os.path.join(self.directory, FLAG_NAME)
+        self.list_path: str = os.path.join(self.directory, LIST_NAME)
         self._details = FollowedFile(
             self.flag_path,
             self._parse_details,

@@ -1,13 +1,18 @@
 """What is installed is what was written: the wheel in an environment of its own."""
 
+import json
+import os
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.checkout
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = """
@@ -25,16 +30,36 @@ print(version("maintenance-wsgi"))
 """
 
 
+def build(target: Path) -> Path:
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", target, cwd=ROOT)
+    return target
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "hatchling", "build", "-d", target, cwd=ROOT)
-    return target
+    return build(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel in an environment of its own; return where its programs are."""
+    (wheel,) = built.glob("*.whl")
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder)
+    programs = folder / "bin"
+    pip = [sys.executable, "-m", "pip", "--python", programs / "python"]
+    run(*pip, "install", "-q", wheel, cwd=folder)
+    return programs
 
 
 def run(*command: object, cwd: Path) -> str:
     result = subprocess.run(
-        list(map(str, command)), cwd=cwd, capture_output=True, text=True, check=False, timeout=110
+        list(map(str, command)),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
@@ -74,14 +99,45 @@ def test_sdist_holds_what_the_suite_needs_and_no_more(built: Path) -> None:
     }
 
 
-def test_wheel_works_by_itself(built: Path, tmp_path: Path) -> None:
+def test_second_build_is_the_same_to_the_byte(built: Path, tmp_path: Path) -> None:
+    again = build(tmp_path)
+    assert {path.name: path.read_bytes() for path in again.iterdir()} == {
+        path.name: path.read_bytes() for path in built.iterdir()
+    }
+
+
+def test_index_would_take_it(built: Path) -> None:
+    run(sys.executable, "-m", "twine", "check", "--strict", *built.iterdir(), cwd=built)
+
+
+def test_wheel_works_by_itself(built: Path, installed: Path, tmp_path: Path) -> None:
     (wheel,) = built.glob("*.whl")
     (tmp_path / "var").mkdir()
-    venv.create(tmp_path / "venv")
-    programs = tmp_path / "venv/bin"
-    pip = [sys.executable, "-m", "pip", "--python", programs / "python"]
-    run(*pip, "install", "-q", wheel, cwd=tmp_path)
-    version = run(programs / "python", "-c", PROGRAM, cwd=tmp_path).strip()
+    version = run(installed / "python", "-c", PROGRAM, cwd=tmp_path).strip()
     assert version in wheel.name
-    assert version in run(programs / "maintenance-wsgi", "--version", cwd=tmp_path)
-    assert "is enabled" in run(programs / "maintenance-wsgi", "status", cwd=tmp_path)
+    assert version in run(installed / "maintenance-wsgi", "--version", cwd=tmp_path)
+    assert "is enabled" in run(installed / "maintenance-wsgi", "status", cwd=tmp_path)
+
+
+def test_types_are_complete(installed: Path, tmp_path: Path) -> None:
+    """As whoever installs it sees them. Django carries no types, nor does what inherits from it."""
+    environ = os.environ | {"PATH": f"{installed}:{os.environ['PATH']}"}
+    pyright = Path(sys.executable).with_name("pyright")
+    result = subprocess.run(
+        [pyright, "--outputjson", "--ignoreexternal", "--verifytypes", "maintenance_wsgi"],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        check=False,
+        timeout=110,
+    )
+    symbols = json.loads(result.stdout)["typeCompleteness"]["symbols"]
+    exported = {symbol["name"]: symbol for symbol in symbols if symbol["isExported"]}
+    assert "maintenance_wsgi.MaintenanceMiddleware" in exported
+    incomplete = {name for name, symbol in exported.items() if not symbol["isTypeKnown"]}
+    assert incomplete == {"maintenance_wsgi.management.commands.maintenance.Command"}
+
+
+def test_changelog_tells_of_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"\n## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()

@@ -43,6 +43,7 @@ def test_every_option_of_the_middleware_is_named() -> None:
     assert set(re.findall(r"^\| `(\w+)` \| `", README, re.MULTILINE)) == names
 
 
+@pytest.mark.checkout
 def test_ci_runs_the_command_of_the_readme() -> None:
     (command,) = re.findall(r"^    (python3 -m venv .*pytest)$", README, re.MULTILINE)
     assert command in (ROOT / ".ci/run").read_text()

@@ -119,7 +119,7 @@ def main(ctx: click.Context) -> None:
     ctx.call_on_close(lambda: logger.removeHandler(handler))
 
 
-same_directory_option = directory_option("As before the command.")
+same_directory_option: Callable[[Any], Any] = directory_option("As before the command.")
 
 
 def directory_name() -> str:
