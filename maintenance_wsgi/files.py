@@ -29,7 +29,9 @@ _SETTLING_TIME = 2_000_000_000  # nanoseconds; the coarsest file times in use (F
 
 @dataclass(frozen=True, slots=True)
 class _Version(Generic[T]):
-    signature: tuple[int, ...] | None  # None while it cannot be trusted yet
+    signature: tuple[int, ...]
+    first_read: int  # on the monotonic clock
+    settled: bool
     digest: bytes
     value: T
 
@@ -38,8 +40,9 @@ class FollowedFile(Generic[T]):
     """A file that is parsed once per version, however it is changed.
 
     A signature of times, size and inode tells one version from the next, but not within one tick
-    of the file system's clock. So a signature read within two seconds of the newer of mtime and
-    ctime is not trusted yet: the bytes are compared then (Git calls such a file racily clean).
+    of the file system's clock. So a signature is not trusted before it has stood for two seconds:
+    the bytes are compared until then (Git calls such a file racily clean). How old the file's own
+    times are says nothing: a file server's clock may be behind ours, and ours may be set.
 
     Args:
         path: the file; a link is followed at each read.
@@ -70,7 +73,7 @@ class FollowedFile(Generic[T]):
         try:
             status = status or os.stat(self.path)
             seen = self._seen
-            if seen and seen.signature == _signature(status):
+            if seen and seen.settled and seen.signature == _signature(status):
                 self._complaint = ""
                 return seen.value
             value = self._read_again(seen)
@@ -88,12 +91,15 @@ class FollowedFile(Generic[T]):
         return self._seen.value if self._seen else None
 
     def _read_again(self, seen: _Version[T] | None) -> T:
-        now = time.time_ns()
+        begun = time.monotonic_ns()
         data, status = read_bytes(self.path, limit=self._limit)
         digest = sha256(data).digest()
         value = seen.value if seen and seen.digest == digest else self._parse(data)
-        settled = now - max(status.st_mtime_ns, status.st_ctime_ns) >= _SETTLING_TIME
-        self._seen = _Version(_signature(status) if settled else None, digest, value)
+        signature, first_read = _signature(status), time.monotonic_ns()
+        if seen and seen.signature == signature:
+            first_read = seen.first_read
+        settled = begun - first_read >= _SETTLING_TIME
+        self._seen = _Version(signature, first_read, settled, digest, value)
         return value
 
     def complain(self, error: OSError) -> None:
