@@ -1,15 +1,23 @@
-"""What a gate answers while the file system or the clock is at fault; runs under `faults.c`."""
+"""What a gate answers where the file system, the clock or the process is at fault.
+
+Runs under `faults.c`, each scenario in a process of its own.
+"""
 
 import json
 import logging
 import os
+import resource
+import signal
 import sys
+import threading
+import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from gates import Middleware, code_for
-from helpers import shop
+from helpers import meanwhile, shop
 from shim import EVERY, begin, set_clock
 
 STRANGER, REMOVED, ADDED = "198.51.100.1", "203.0.113.7", "203.0.113.8"
@@ -117,7 +125,74 @@ def clock(var: Path, ahead: int, tick: int) -> list[int]:
     return missed
 
 
-SCENARIOS: dict[str, Callable[..., Any]] = {"single": single, "every": every, "clock": clock}
+def descriptors(var: Path) -> dict[str, Any]:
+    """Ask while no file can be opened any more, with a list that is known and not; and after."""
+    gates = [changed_gate(var, knows=True), changed_gate(var, knows=False)]
+    sound = Fault(var, 0, 0)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+    opened: list[int] = []
+    try:
+        while True:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        reached = error.strerror
+    during = [sound.ask_all(gate) for gate in gates]
+    for descriptor in opened:
+        os.close(descriptor)
+    return {
+        "reached": reached,
+        "during": during,
+        "after": [sound.ask_all(gate) for gate in gates],
+    }
+
+
+def forks(var: Path) -> list[Any]:
+    """Change the state after a fork, and ask in the children, which another thread never left."""
+    warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads is the point
+    gate = changed_gate(var, knows=True)
+    sound = Fault(var, 0, 0)
+
+    def later() -> list[int | str]:
+        signal.alarm(20)  # a child that waits for a thread that it does not have
+        changed_gate(var, knows=False)
+        return sound.ask_all(gate)
+
+    found = []
+    with meanwhile(lambda: code_for(gate, ADDED)):
+        for _ in range(20):
+            (var / ".maintenance.ip").write_text(REMOVED)
+            found.append(in_child(later))
+    return found
+
+
+def threads(var: Path) -> list[Any]:
+    """Change the state between two rounds of 64 threads, and ask in all of them at once."""
+    flag, path = var / ".maintenance.flag", var / ".maintenance.ip"
+    path.write_text(REMOVED)
+    status = path.stat()
+    gate = Middleware(shop, var)
+    found = []
+    with ThreadPoolExecutor(64) as pool:
+        for turn in range(40):
+            flag.unlink(missing_ok=True) if turn % 4 == 3 else flag.touch()
+            path.write_text((ADDED, REMOVED)[turn % 2])
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+            start = threading.Barrier(64, timeout=60)
+            clients = [CLIENTS[number % 3] for number in range(64)]
+            answers = pool.map(lambda client: start.wait() * 0 + code_for(gate, client), clients)  # noqa: B023 (used up in this turn)
+            found.append(sorted(set(zip(clients, answers, strict=True))))
+    return found
+
+
+SCENARIOS: dict[str, Callable[..., Any]] = {
+    "single": single,
+    "every": every,
+    "clock": clock,
+    "descriptors": descriptors,
+    "forks": forks,
+    "threads": threads,
+}
 
 if __name__ == "__main__":
     logging.disable()

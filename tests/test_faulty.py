@@ -9,6 +9,7 @@ import pytest
 from shim import run_with_faults
 
 STRANGER, REMOVED, ADDED = "198.51.100.1", "203.0.113.7", "203.0.113.8"
+CLIENTS = (STRANGER, REMOVED, ADDED)
 ERRORS = [errno.EIO, errno.ESTALE, errno.EACCES, errno.EMFILE, errno.ELOOP]
 
 
@@ -38,3 +39,22 @@ def test_last_known_state_stands_while_every_call_fails(error: int, var: Path) -
 @pytest.mark.parametrize("tick", [0, 2])
 def test_edit_is_seen_whatever_the_clocks_say(ahead: int, tick: int, var: Path) -> None:
     assert play("clock", var, ahead, tick) == []
+
+
+def test_gate_stands_where_no_file_can_be_opened_any_more(var: Path) -> None:
+    assert play("descriptors", var) == {
+        "reached": "Too many open files",
+        "during": [[503, 200, 503], [503, 503, 503]],
+        "after": [[503, 503, 200]] * 2,
+    }
+
+
+def test_child_of_a_fork_beside_threads_sees_what_changes(var: Path) -> None:
+    assert play("forks", var) == [[503, 503, 200]] * 20
+
+
+def test_64_threads_at_once_see_each_change(var: Path) -> None:
+    for turn, answers in enumerate(play("threads", var)):
+        off, exempt = turn % 4 == 3, (ADDED, REMOVED)[turn % 2]
+        expected = {client: 200 if off or client == exempt else 503 for client in CLIENTS}
+        assert answers == sorted([client, code] for client, code in expected.items()), turn
