@@ -93,40 +93,56 @@ def asking(listener: Listener) -> Iterator[list[Client]]:
 
 def edit(var: Path, seconds: float, record: Path) -> list[Change]:
     seed = random.randrange(10**6)  # noqa: S311 (chance, no secret)
-    print(f"seed {seed}")  # noqa: T201 (to repeat what failed)
+    print(f"seed {seed}")  # noqa: T201 (for who reads a failure)
     arguments = [str(var), str(record), str(seconds), str(seed)]
     command = [sys.executable, str(HERE / "soak_editor.py"), *arguments]
     subprocess.run(command, check=True, env=unmeasured(), timeout=seconds + 120)
     return [Change(*json.loads(line)) for line in record.read_text().splitlines()]
 
 
-def is_right(found: Answered, states: list[State]) -> bool:
-    """Tell whether an answer is what one of the states gives, in all that can be seen of it."""
+def outcomes(states: list[State], client: str) -> set[tuple[int, str | None]]:
+    """Return the status codes and marks that a client gets in these states."""
+    return {
+        (200, None) if not on else (200, "exempt") if client in members else (503, "on")
+        for on, members, _ in states
+    }
+
+
+def is_right(states: list[State], found: Answered) -> bool:
+    """Tell whether an answer is what these states give, which came one after the other.
+
+    A request looks at the flag, then at the list, then at what the flag says, and there may be
+    changes between. So each has to be as it was at some moment of the request, in this order.
+    """
+    flags: set[bool] = set()
+    looked: list[State] = []
     for on, members, seconds in states:
-        if not on:
-            expected: tuple[int, str | None, str | None] = (200, None, None)
-        elif found.client in members:
-            expected = (200, "exempt", None)
-        else:
-            expected = (503, "on", str(seconds))
-        if (found.code, found.mark, found.retry_after) == expected:
-            return True
-    return False
+        flags.add(on)
+        looked += [(flag, members, seconds) for flag in flags]
+    announced = {str(seconds) for on, _, seconds in states if on} if found.code == 503 else {None}
+    decided = (found.code, found.mark) in outcomes(looked, found.client)
+    return decided and found.retry_after in announced
 
 
-def wrong_answers(
-    clients: list[Client], changes: list[Change]
-) -> list[tuple[Answered, list[Change]]]:
+class Judgement(NamedTuple):
+    wrong: list[tuple[Answered, list[Change]]]
+    between: list[Answered]  # right, but only by a flag and a list of two moments
+
+
+def judge(clients: list[Client], changes: list[Change]) -> Judgement:
     begun, done = [change.begun for change in changes], [change.done for change in changes]
-    wrong = []
+    judgement = Judgement([], [])
     for found in (found for client in clients for found in client.answered):
         if found.begun < done[0]:
             continue  # what was before the first change is not recorded
         first, end = bisect_left(done, found.begun), bisect_right(begun, found.done)
-        states = [state for change in changes[first:end] for state in change.states]
-        if not is_right(found, [changes[first - 1].states[-1], *states]):
-            wrong.append((found, changes[first - 1 : end + 1]))
-    return wrong
+        states = [changes[first - 1].states[-1]]
+        states += [state for change in changes[first:end] for state in change.states]
+        if not is_right(states, found):
+            judgement.wrong.append((found, changes[first - 1 : end + 1]))
+        elif (found.code, found.mark) not in outcomes(states, found.client):
+            judgement.between.append(found)
+    return judgement
 
 
 def workers_of(process: "subprocess.Popen[bytes]") -> list[str]:
@@ -170,10 +186,12 @@ def test_every_answer_is_right_while_everything_changes(var: Path, tmp_path: Pat
         after = sizes(pids)
         assert workers_of(process) == pids
     answers = Counter((found.client, found.mark) for client in clients for found in client.answered)
-    print(len(changes), "changes", dict(answers), before, after)  # noqa: T201 (for the long run)
+    judgement = judge(clients, changes)
+    between = len(judgement.between)
+    print(f"{len(changes)} changes, {answers}, {between} between, {before}, {after}")  # noqa: T201 (likewise)
     assert (len(pids), len(answers)) == (2, 8)
     assert not sum(client.broken for client in clients)
-    assert not wrong_answers(clients, changes)
+    assert not judgement.wrong
     for (files, size), (files_before, size_before) in zip(after, before, strict=True):
         assert files <= files_before
         assert size <= size_before + GROWTH
