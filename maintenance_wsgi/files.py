@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 MISSING = (FileNotFoundError, NotADirectoryError)
 _logger = logging.getLogger("maintenance_wsgi")
 _LOCK_SECONDS = 5
+_MAX_LINKS = 40  # as the kernel follows
 
 
 def read_bytes(path: str, *, limit: int) -> tuple[bytes, os.stat_result]:
@@ -55,7 +56,7 @@ def replacing(path: str, data: bytes | None) -> Iterator[None]:
         yield
         remove(path)
         return
-    target = os.path.realpath(path)
+    target = target_of(path)
     temporary = f"{target}.{secrets.token_hex(8)}.tmp"
     try:
         _write_new(temporary, data, like=target)
@@ -66,6 +67,23 @@ def replacing(path: str, data: bytes | None) -> Iterator[None]:
             os.unlink(temporary)
         raise
     _sync_directory(os.path.dirname(target))
+
+
+def target_of(path: str) -> str:
+    """Return what a link leads to, which need not be there, or the path itself where it is none.
+
+    Raises:
+        OSError: it cannot be looked at. `os.path.realpath` and `os.path.islink` say then that it
+            is no link, and whoever replaced it would cut a list off from its link.
+    """
+    for _ in range(_MAX_LINKS):
+        try:
+            path = os.path.join(os.path.dirname(path), os.readlink(path))
+        except OSError as error:
+            if error.errno in {errno.EINVAL, errno.ENOENT}:
+                return path
+            raise
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
 
 def remove(path: str) -> None:

@@ -37,7 +37,9 @@ class ProcessLock:
 
 @dataclass(frozen=True, slots=True)
 class _Version(Generic[T]):
-    signature: tuple[int, ...] | None  # None while it cannot be trusted yet
+    signature: tuple[int, ...]
+    first_read: int  # on the monotonic clock
+    trusted: tuple[int, ...] | None  # the signature, once it has stood for long enough
     digest: bytes
     value: T
 
@@ -46,8 +48,9 @@ class FollowedFile(Generic[T]):
     """A file that is parsed once per version, however it is changed.
 
     A signature of times, size and inode tells one version from the next, but not within one tick
-    of the file system's clock. So a signature read within two seconds of the newer of mtime and
-    ctime is not trusted yet: the bytes are compared then (Git calls such a file racily clean).
+    of the file system's clock. So a signature is not trusted before it has stood for two seconds:
+    the bytes are compared until then (Git calls such a file racily clean). How old the file's own
+    times are says nothing: a file server's clock may be behind ours, and ours may be set.
 
     Of the threads that find a version changed, the first takes it in. The others wait for it,
     instead of parsing it again or going on with the version before: who was just removed from a
@@ -85,7 +88,7 @@ class FollowedFile(Generic[T]):
         try:
             status = status or os.stat(self.path)
             seen = self._seen
-            if seen and seen.signature == _signature(status):
+            if seen and seen.trusted == _signature(status):
                 self._complaint = ""
                 return seen.value
             return self._take_in()
@@ -121,12 +124,15 @@ class FollowedFile(Generic[T]):
         return seen.value
 
     def _read_again(self, seen: _Version[T] | None) -> _Version[T]:
-        now = time.time_ns()
+        begun = time.monotonic_ns()
         data, status = read_bytes(self.path, limit=self._limit)
         digest = sha256(data).digest()
         value = seen.value if seen and seen.digest == digest else self._parse(data)
-        settled = now - max(status.st_mtime_ns, status.st_ctime_ns) >= _SETTLING_TIME
-        return _Version(_signature(status) if settled else None, digest, value)
+        signature, first_read = _signature(status), time.monotonic_ns()
+        if seen and seen.signature == signature:
+            first_read = seen.first_read
+        trusted = signature if begun - first_read >= _SETTLING_TIME else None
+        return _Version(signature, first_read, trusted, digest, value)
 
 
 _signature: Callable[[os.stat_result], tuple[int, ...]] = attrgetter(

@@ -81,8 +81,9 @@ class MaintenanceRecord(MaintenanceState):
     def _replacing_list(self, data: bytes) -> AbstractContextManager[None]:
         # An empty file breaks Magento's own `--add`, so that an empty list is none; but deploy
         # tools link the list between releases, and the link is not ours to remove.
-        empty = b"" if os.path.islink(self.list_path) else None
-        return files.replacing(self.list_path, data or empty)
+        if not data and files.target_of(self.list_path) == self.list_path:
+            return files.replacing(self.list_path, None)
+        return files.replacing(self.list_path, data)
 
     def _read_list(self) -> ExemptionList:
         return parse_exemptions(self.list_bytes())

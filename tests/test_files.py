@@ -46,6 +46,23 @@ def test_replace_goes_through_links(path: Path) -> None:
     assert target.read_bytes() == b"two"
 
 
+def test_replace_goes_through_a_chain_of_links_to_what_is_not_there_yet(path: Path) -> None:
+    shared = path.parent / "shared"
+    shared.mkdir()
+    path.symlink_to("shared/link")
+    (shared / "link").symlink_to("../shared/file")
+    replace(str(path), b"two")
+    assert (shared / "file").read_bytes() == b"two"
+    assert path.is_symlink()
+
+
+def test_replace_refuses_a_loop_of_links(path: Path) -> None:
+    path.symlink_to(path)
+    with pytest.raises(OSError, match="Too many levels"):
+        replace(str(path), b"two")
+    assert path.is_symlink()
+
+
 def test_replace_keeps_the_owner(path: Path) -> None:
     skip_without_root()
     path.write_bytes(b"one")

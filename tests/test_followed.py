@@ -92,6 +92,21 @@ def test_settled_file_costs_no_read(
     assert followed.read() == b"two"
 
 
+def test_file_from_the_future_settles_as_any_other(
+    path: Path, followed: FollowedFile[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_bytes(b"one")
+    age(path, -100_000)
+    monkeypatch.setattr("maintenance_wsgi.followed._SETTLING_TIME", 0)
+    followed.read()
+    followed.read()
+    status = path.stat()
+    path.write_bytes(b"two")
+    # The file is not opened, as in the test above.
+    assert followed.read(status) == b"one"
+    assert followed.read() == b"two"
+
+
 def test_replacement_with_an_old_mtime_is_seen(path: Path, followed: FollowedFile[bytes]) -> None:
     path.write_bytes(b"one")
     followed.read()

@@ -1,0 +1,54 @@
+"""Faults that no test can cause for real: `faults.c`, built once, and its functions."""
+
+import ctypes
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from shutil import which
+from tempfile import TemporaryDirectory
+
+from helpers import skip_without, unmeasured
+
+HERE = Path(__file__).parent
+EVERY = KILL = -1
+_built = TemporaryDirectory(prefix="faults-")
+
+
+@cache
+def library() -> str:
+    """Return the path of the compiled library."""
+    skip_without(which("gcc"), "gcc")
+    path = f"{_built.name}/faults.so"
+    options = ["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o", path]
+    subprocess.run(["gcc", *options, HERE / "faults.c", "-ldl"], check=True, timeout=60)  # noqa: S607 (where it lies differs)
+    return path
+
+
+def run_with_faults(program: str, *arguments: str) -> str:
+    """Run a module of the tests under the library; return what it prints."""
+    environ = unmeasured() | {"LD_PRELOAD": library(), "PYTHONPATH": str(HERE)}
+    command = [sys.executable, str(HERE / program), *arguments]
+    result = subprocess.run(
+        command, env=environ, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
+
+
+# The rest is for the process that has the library loaded.
+
+
+def begin(directory: str, number: int, error: int) -> None:
+    """Let the call of this number on `directory` and below fail, or every one; 0 counts only."""
+    ctypes.CDLL(None).fault_begin(directory.encode(), number, error)
+
+
+def calls() -> int:
+    """Return how many calls there were since `begin`."""
+    return int(ctypes.CDLL(None).fault_calls())
+
+
+def set_clock(ahead: int, tick: int = 0) -> None:
+    """Set this process's clock ahead, or back, and round file times down; in seconds."""
+    ctypes.CDLL(None).fault_clock(ctypes.c_long(ahead), ctypes.c_long(tick))
