@@ -1,9 +1,11 @@
 """Which format and which language a client prefers; no header value is too odd for an answer."""
 
+from contextlib import suppress
 from functools import lru_cache
 from operator import itemgetter
 
-from werkzeug.wrappers import Request
+from werkzeug.datastructures import Accept, LanguageAccept, MIMEAccept
+from werkzeug.http import parse_accept_header
 
 HTML = "text/html; charset=utf-8"
 PROBLEM = "application/problem+json"
@@ -44,7 +46,7 @@ def choose_format(accept: str) -> str:
 @lru_cache(_CACHED)
 def _choose_format(accept: str) -> str:
     best, rank = HTML, (0.0, False, 0)
-    for value, quality in Request({"HTTP_ACCEPT": accept}).accept_mimetypes:
+    for value, quality in _preferences(accept, MIMEAccept):
         media_range = value.partition(";")[0].strip().lower()
         found = PROBLEM if media_range.endswith("+json") else _MEDIA_RANGES.get(media_range)
         if found and quality > 0:
@@ -65,7 +67,7 @@ def choose_language(accept_language: str, offered: tuple[str, ...]) -> str | Non
 @lru_cache(_CACHED)
 def _choose_language(accept_language: str, offered: tuple[str, ...]) -> str | None:
     by_tag = {language.lower(): language for language in offered}
-    for language, quality in Request({"HTTP_ACCEPT_LANGUAGE": accept_language}).accept_languages:
+    for language, quality in _preferences(accept_language, LanguageAccept):
         tag = language.lower().replace("_", "-") if quality > 0 else ""
         while tag:
             found = by_tag.get(tag) or by_tag.get(_ALIASES.get(tag, ""))
@@ -73,3 +75,11 @@ def _choose_language(accept_language: str, offered: tuple[str, ...]) -> str | No
                 return found
             tag = tag.rpartition("-")[0]
     return None
+
+
+def _preferences(value: str, kind: type[Accept]) -> Accept:
+    preferences = kind()
+    # A parameter named "*" is too much for werkzeug before 3.1.9.
+    with suppress(IndexError):
+        preferences = parse_accept_header(value, kind)
+    return preferences
