@@ -113,11 +113,6 @@ def test_lone_surrogate_can_be_sent_to_a_visitor() -> None:
     assert details.message.encode() == b"a?b"
 
 
-@given(st.binary(max_size=200))
-def test_any_bytes_are_a_flag(data: bytes) -> None:
-    parse_details(data)
-
-
 @given(
     st.text(),
     st.datetimes(datetime(2100, 1, 1), timezones=st.timezones()),  # noqa: DTZ001 (hypothesis adds the zone)
