@@ -50,19 +50,17 @@ class CrossOrigin:
     def preflight_fields(self, environ: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Return the fields that allow what a preflight asks for; none where it is no preflight."""
         allowed = self._allowed(environ) if environ.get("REQUEST_METHOD") == "OPTIONS" else []
-        method = environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD", "")
-        # What a stranger sends comes back in a field: nothing but tokens may.
-        if not allowed or not _TOKEN.fullmatch(method):
+        method = str(environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD", ""))
+        if not allowed or _tokens(method) != [method]:
             return []
         fields = [*allowed, ("Access-Control-Allow-Methods", method)]
-        headers = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
-        names = [name.strip(" \t") for name in headers.split(",")]
-        if len(headers) <= _MAX_TOKENS and all(map(_TOKEN.fullmatch, names)):
+        names = _tokens(str(environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")))
+        if names:
             fields.append(("Access-Control-Allow-Headers", ", ".join(names)))
         return fields
 
     def _allowed(self, environ: Mapping[str, Any]) -> list[tuple[str, str]]:
-        origin = environ.get("HTTP_ORIGIN")
+        origin = str(environ.get("HTTP_ORIGIN", ""))
         if origin in self._origins and origin != _ANY:
             return [
                 ("Access-Control-Allow-Origin", origin),
@@ -71,3 +69,14 @@ class CrossOrigin:
         if origin and _ANY in self._origins:
             return [("Access-Control-Allow-Origin", _ANY)]
         return []
+
+
+def _tokens(value: str) -> list[str]:
+    """Return the tokens of a list (RFC 9110 section 5.6.2); none where anything else is in it.
+
+    What a stranger sends comes back in a field: nothing but tokens may, and not too many.
+    """
+    if len(value) > _MAX_TOKENS:
+        return []
+    tokens = [token.strip(" \t") for token in value.split(",")]
+    return tokens if all(map(_TOKEN.fullmatch, tokens)) else []

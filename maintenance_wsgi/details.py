@@ -49,11 +49,18 @@ def parse_details(data: bytes) -> tuple[Details, tuple[str, ...]]:
         return Details(), (f"no JSON object: {data[:64]!r}",)
     values: dict[str, Any] = {name: read(members.get(name)) for name, read in _READERS.items()}
     problems = tuple(
-        f"{name} cannot be {ascii(members[name])[:64]}"
+        f"{name} cannot be {_shown(members[name])}"
         for name, value in values.items()
         if value is None and members.get(name) is not None
     )
     return Details(**values), problems
+
+
+def _shown(value: object) -> str:
+    # A list may be nested too deep for repr() where json has just read it.
+    if isinstance(value, list | dict):
+        return f"a {type(value).__name__}"
+    return ascii(value)[:64]
 
 
 def json_object(data: bytes) -> dict[str, Any] | None:

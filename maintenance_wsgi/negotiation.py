@@ -1,8 +1,10 @@
 """Which format and which language a client prefers; no header value is too odd for an answer."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from operator import itemgetter
 
+from werkzeug.datastructures import Accept
 from werkzeug.wrappers import Request
 
 HTML = "text/html; charset=utf-8"
@@ -44,7 +46,8 @@ def choose_format(accept: str) -> str:
 @lru_cache(_CACHED)
 def _choose_format(accept: str) -> str:
     best, rank = HTML, (0.0, False, 0)
-    for value, quality in Request({"HTTP_ACCEPT": accept}).accept_mimetypes:
+    request = Request({"HTTP_ACCEPT": accept})
+    for value, quality in _preferences(lambda: request.accept_mimetypes):
         media_range = value.partition(";")[0].strip().lower()
         found = PROBLEM if media_range.endswith("+json") else _MEDIA_RANGES.get(media_range)
         if found and quality > 0:
@@ -65,7 +68,8 @@ def choose_language(accept_language: str, offered: tuple[str, ...]) -> str | Non
 @lru_cache(_CACHED)
 def _choose_language(accept_language: str, offered: tuple[str, ...]) -> str | None:
     by_tag = {language.lower(): language for language in offered}
-    for language, quality in Request({"HTTP_ACCEPT_LANGUAGE": accept_language}).accept_languages:
+    request = Request({"HTTP_ACCEPT_LANGUAGE": accept_language})
+    for language, quality in _preferences(lambda: request.accept_languages):
         tag = language.lower().replace("_", "-") if quality > 0 else ""
         while tag:
             found = by_tag.get(tag) or by_tag.get(_ALIASES.get(tag, ""))
@@ -73,3 +77,10 @@ def _choose_language(accept_language: str, offered: tuple[str, ...]) -> str | No
                 return found
             tag = tag.rpartition("-")[0]
     return None
+
+
+def _preferences(read: Callable[[], Accept]) -> Accept:
+    try:
+        return read()
+    except IndexError:  # a parameter named "*" is too much for werkzeug before 3.1.9
+        return Accept()

@@ -120,8 +120,8 @@ class MaintenancePage:
         countdown: Countdown,
         client: Address | None,
     ) -> tuple[list[tuple[str, str]], bytes]:
-        accept_language = environ.get("HTTP_ACCEPT_LANGUAGE", "")
-        content_type = choose_format(environ.get("HTTP_ACCEPT", ""))
+        accept_language = str(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
+        content_type = choose_format(str(environ.get("HTTP_ACCEPT", "")))
         address = _public_text(client) if client and content_type is HTML else b""
         if content_type is HTML and self._own_page:
             page = self._own_page.find(accept_language)

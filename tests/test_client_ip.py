@@ -1,4 +1,3 @@
-import time
 from pathlib import Path
 from typing import Any
 
@@ -176,39 +175,6 @@ HEADERS = st.one_of(
     st.lists(st.ip_addresses().map(str), max_size=6).map(", ".join),
     st.lists(st.ip_addresses().map(lambda a: f'for="[{a}]:80"'), max_size=6).map(",".join),
 )
-HEADER_NAMES = st.sampled_from(["X-Forwarded-For", "Forwarded", "X-Real-IP"])
-
-
-@given(HEADER_NAMES, st.text(max_size=20), HEADERS)
-def test_nothing_raises(name: str, peer: str, value: str) -> None:
-    environ = {"REMOTE_ADDR": peer, **header_environ([(name, value)])}
-    ClientIPResolver(["unix:", *TRUSTED], name).resolve(environ)
-
-
-@given(HEADER_NAMES, st.ip_addresses(), HEADERS)
-def test_untrusted_peer_stays_itself(name: str, peer: object, value: str) -> None:
-    resolver = ClientIPResolver([], name)
-    without = resolver.resolve({"REMOTE_ADDR": str(peer)})
-    assert (
-        resolver.resolve({"REMOTE_ADDR": str(peer), **header_environ([(name, value)])}) == without
-    )
-
-
-@given(HEADERS, st.sampled_from(["198.51.100.7", "2001:db8:c::7", "unknown", ""]))
-def test_what_a_client_prepends_changes_nothing(prepended: str, appended: str) -> None:
-    resolver = ClientIPResolver(TRUSTED)
-    environ = {"REMOTE_ADDR": "10.0.0.1"}
-    alone = resolver.resolve({**environ, "HTTP_X_FORWARDED_FOR": f"{appended}, 10.0.0.2"})
-    both = {**environ, "HTTP_X_FORWARDED_FOR": f"{prepended}, {appended}, 10.0.0.2"}
-    assert resolver.resolve(both) == alone
-
-
-@given(HEADERS)
-def test_what_a_client_prepends_to_forwarded_never_becomes_the_client(prepended: str) -> None:
-    resolver = ClientIPResolver(TRUSTED, "Forwarded")
-    environ = {"REMOTE_ADDR": "10.0.0.1", "HTTP_FORWARDED": f"{prepended}, for=198.51.100.7"}
-    # Unknown where a quote was left open: that locks out nobody but who opened it.
-    assert str(resolver.resolve(environ)[0]) in {"198.51.100.7", "None"}
 
 
 @given(HEADERS)
@@ -217,28 +183,3 @@ def test_answer_is_trusted_only_where_every_hop_is(value: str) -> None:
     address, reason = ClientIPResolver(TRUSTED).resolve(environ)
     trusted = address is not None and any(str(address) in IPNetwork(entry) for entry in TRUSTED)
     assert trusted == (reason is Reason.ALL_TRUSTED)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("X-Forwarded-For", "10.0.0.2," * 11_000),
-        ("X-Forwarded-For", ":" * 100_000),
-        ("X-Forwarded-For", "," * 100_000),
-        ("Forwarded", "for=10.0.0.2," * 8_000),
-        ("Forwarded", ";" * 100_000),
-        ("Forwarded", 'for=10.0.0.2;x="' + '\\"' * 50_000),
-        ("Forwarded", '"' * 100_000),
-        ("Forwarded", "a=b;" * 25_000),
-        ("Forwarded", ";".join(f"a{n}=" for n in range(15_000))),
-        ("X-Real-IP", "[" * 100_000),
-    ],
-    ids=lambda text: text[:16],
-)
-def test_long_header_costs_little(name: str, value: str) -> None:
-    resolver = ClientIPResolver(TRUSTED, name)
-    environ = {"REMOTE_ADDR": "10.0.0.1", **header_environ([(name, value)])}
-    start = time.process_time()
-    resolver.resolve(environ)
-    # Linear work takes some 20 ms; quadratic work on 100 kB takes minutes.
-    assert time.process_time() - start < 2

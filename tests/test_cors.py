@@ -84,6 +84,9 @@ def test_preflight_is_answered_so_that_the_request_comes(var: Path) -> None:
         {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": ""},
         {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PUT\r\nSet-Cookie: a"},
         {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": "GET\t,PUT"},
+        {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": "GET,PUT"},
+        {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": " GET"},
+        {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": "X" * 1001},
     ],
 )
 def test_what_is_no_preflight_gets_the_page(change: dict[str, str], var: Path) -> None:

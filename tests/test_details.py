@@ -1,4 +1,5 @@
 import json
+from bisect import bisect_left
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from unicodedata import category
@@ -11,6 +12,7 @@ from maintenance_wsgi import ConfigError, ConfigTypeError
 from maintenance_wsgi.details import (
     Details,
     checked_members,
+    json_object,
     parse_details,
     parse_time,
     render_details,
@@ -87,15 +89,28 @@ def test_wrong_type_counts_as_not_given_and_is_named(name: str, value: object) -
     assert problem.startswith(name)
 
 
+@pytest.mark.parametrize(
+    ("opening", "closing", "name"),
+    [(b"[", b"]", "a list"), (b'{"a":', b"}", "a dict")],
+    ids=["list", "object"],
+)
+def test_value_nested_as_deep_as_json_reads_it_is_named(
+    opening: bytes, closing: bytes, name: str
+) -> None:
+    def nested(depth: int) -> bytes:
+        return b'{"until": %b1%b}' % (opening * depth, closing * depth)
+
+    depths = range(12_000)
+    too_deep = bisect_left(depths, x=True, key=lambda depth: json_object(nested(depth)) is None)
+    assert 100 < too_deep < len(depths)
+    for depth in depths[too_deep - 9 : too_deep]:
+        assert parse_details(nested(depth)) == (Details(), (f"until cannot be {name}",))
+
+
 def test_lone_surrogate_can_be_sent_to_a_visitor() -> None:
     details, _ = parse_details(b'{"message": "a\\ud800b"}')
     assert details.message is not None
     assert details.message.encode() == b"a?b"
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes_are_a_flag(data: bytes) -> None:
-    parse_details(data)
 
 
 @given(

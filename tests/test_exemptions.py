@@ -88,9 +88,3 @@ def test_what_is_written_reads_the_same(addresses: list[object], separator: str)
     again = parse_exemptions(render_exemptions(first))
     assert canonical_entries(again.networks) == canonical_entries(first)
     assert not again.bad
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes_are_a_list(data: bytes) -> None:
-    found = parse_exemptions(data)
-    assert "\n" not in describe_bad(found.bad)

@@ -1,6 +1,4 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from maintenance_wsgi.languages import load_sentences
 from maintenance_wsgi.negotiation import HTML, PROBLEM, TEXT, choose_format, choose_language
@@ -26,6 +24,7 @@ LANGUAGES = tuple(load_sentences())
         ("application/problem+xml", HTML),
         (";;;,q=", HTML),
         ("text/html;q=zzz", HTML),
+        ("text/html;*=a", HTML),
         ("application/json", PROBLEM),
         ("application/json; charset=utf-8", PROBLEM),
         ("application/problem+json", PROBLEM),
@@ -67,19 +66,8 @@ def test_format(accept: str, content_type: str) -> None:
         ("x-klingon", None),
         ("-", None),
         (";q=,,;", None),
+        ("de;*=a", None),
     ],
 )
 def test_language(accept_language: str, language: str | None) -> None:
     assert choose_language(accept_language, LANGUAGES) == language
-
-
-@given(st.text(st.characters(max_codepoint=255), max_size=60))
-def test_no_value_is_too_odd(value: str) -> None:
-    assert choose_format(value) in {HTML, PROBLEM, TEXT}
-    assert choose_language(value, LANGUAGES) in {None, *LANGUAGES}
-
-
-@pytest.mark.parametrize("value", ["a/b," * 9_000, ";" * 100_000, "de," * 30_000, '"' * 100_000])
-def test_long_value_is_cut(value: str) -> None:
-    assert choose_format(value) == HTML
-    assert choose_language(value, ("en", "de")) in {None, "de"}
