@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable
-from functools import lru_cache, partial
+from functools import partial
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Self
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -37,6 +37,7 @@ _PRIVATE_EXEMPT = [("Cache-Control", "private, no-store"), _EXEMPT]
 # Fields that let a cache keep an answer whatever Cache-Control says. RFC 9213 gives each kind of
 # cache a "...-Cache-Control" of its own; nginx obeys X-Accel-Expires, Akamai Edge-Control.
 _CACHE_FIELDS = {"expires", "surrogate-control", "x-accel-expires", "edge-control"}
+_KEPT_NAMES = 256
 _WARNING_INTERVAL = 60.0
 # What proxies send by default; a stranger's is worth a warning whichever header is configured.
 _FORWARDING_FIELDS = {
@@ -235,12 +236,20 @@ def _start_exempt_client(
     /,
     exc_info: "OptExcInfo | None" = None,
 ) -> "Callable[[bytes], object]":
-    kept = [field for field in headers if not _is_replaced(field[0])]
+    kept = [field for field in headers if not _REPLACED[field[0]]]
     kept += _PRIVATE_EXEMPT
     return start_response(status, kept, exc_info)
 
 
-@lru_cache(maxsize=256)
-def _is_replaced(name: str) -> bool:
-    name = name.lower()
-    return name == _MARK or name in _CACHE_FIELDS or name.endswith("cache-control")
+class _Replaced(dict[str, bool]):
+    """Tells whether a field gives way to ours; keeps what it said of the first names."""
+
+    def __missing__(self, name: str) -> bool:
+        lower = name.lower()
+        replaced = lower == _MARK or lower in _CACHE_FIELDS or lower.endswith("cache-control")
+        if len(self) < _KEPT_NAMES:
+            self[name] = replaced
+        return replaced
+
+
+_REPLACED = _Replaced()

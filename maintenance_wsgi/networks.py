@@ -27,7 +27,9 @@ _ZONE = re.compile(r"[0-9A-Za-z._~-]+")
 _WIDTH = {4: 32, 6: 128}
 _MAPPED_PREFIX_LENGTH = 96
 _MAX_PORT = 65535
-_MAX_IPV6 = (1 << 128) - 1
+_MAX_IPV4, _MAX_IPV6 = (1 << 32) - 1, (1 << 128) - 1
+_MAPPED = 0xFFFF  # ::ffff:0:0/96 without its last 32 bits
+_LINK_LOCAL = 0xFE80 >> 6  # fe80::/10 without its last 118 bits (RFC 4291 section 2.5.6)
 _LOW = (1 << 64) - 1
 # The longest address, ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255, has 45 characters. A longer
 # text is refused before any pattern, any int() and the cache see it.
@@ -49,21 +51,26 @@ class Address(NamedTuple):
 def parse_address(text: str) -> Address | None:
     """Return the address that `text` spells, an IPv4-mapped one as IPv4, or None."""
     address = _read_address(text)
-    if address is None:
-        return None
-    if address.is_ipv4_mapped():
-        address = address.ipv4()
-    return Address(address.version, int(address))
+    return _unmapped(address) if address and _is_mapped(address) else address
 
 
-def _read_address(text: str) -> IPAddress | None:
+def _read_address(text: str) -> Address | None:
     if len(text) > _MAX_ADDRESS or not _ADDRESS.fullmatch(text):
         return None
     try:
-        packed = inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+        if ":" in text:
+            return Address(6, int.from_bytes(inet_pton(AF_INET6, text)))
+        return Address(4, int.from_bytes(inet_pton(AF_INET, text)))
     except OSError:
         return None
-    return IPAddress(int.from_bytes(packed), version=6 if ":" in text else 4)
+
+
+def _is_mapped(address: Address) -> bool:
+    return address.version == 6 and address.value >> 32 == _MAPPED  # noqa: PLR2004 (IPv6)
+
+
+def _unmapped(address: Address) -> Address:
+    return Address(4, address.value & _MAX_IPV4)
 
 
 def parse_network(text: str) -> IPNetwork | None:
@@ -79,9 +86,9 @@ def parse_network(text: str) -> IPNetwork | None:
     prefix = int(length) if slash else width
     if prefix > width:
         return None
-    if prefix >= _MAPPED_PREFIX_LENGTH and address.is_ipv4_mapped():
-        address, prefix = address.ipv4(), prefix - _MAPPED_PREFIX_LENGTH
-    network = IPNetwork((int(address), prefix), version=address.version)
+    if prefix >= _MAPPED_PREFIX_LENGTH and _is_mapped(address):
+        address, prefix = _unmapped(address), prefix - _MAPPED_PREFIX_LENGTH
+    network = IPNetwork((address.value, prefix), version=address.version)
     return network.cidr if slash else network
 
 
@@ -112,8 +119,8 @@ def _parse_decorated(text: str) -> Address | None:
     if not percent:
         return parse_address(host)
     address = _read_address(host)
-    link_local = address is not None and address.version == 6 and address.is_link_local()  # noqa: PLR2004 (IPv6)
-    return parse_address(host) if link_local and _ZONE.fullmatch(zone) else None
+    is_link_local = address and address.version == 6 and address.value >> 118 == _LINK_LOCAL  # noqa: PLR2004 (IPv6)
+    return address if is_link_local and _ZONE.fullmatch(zone) else None
 
 
 def network_text(network: IPNetwork) -> str:

@@ -179,7 +179,7 @@ def _public_text(address: Address) -> bytes:
     known = IPAddress(address.value, address.version)
     is_unicast = address.version == 4 or address.value >> 125 == 1  # noqa: PLR2004 (2000::/3)
     is_public = is_unicast and known.is_global() and not known.is_multicast()
-    return str(address).encode() if is_public and address not in _DOCUMENTATION else b""
+    return str(known).encode() if is_public and address not in _DOCUMENTATION else b""
 
 
 def _read_body(environ: WSGIEnvironment) -> None:

@@ -14,7 +14,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from gates import EXEMPT, STRANGER, application, browser, ours, requests
+from alternatives import EXEMPT, STRANGER, application, browser, ours, requests
 from lists import SETTLING_SECONDS, make_directories
 from timing import print_table
 

@@ -5,11 +5,11 @@ import os
 import re
 
 import django
+from alternatives import EXEMPT, STRANGER, Gate, browser, requests
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
-from gates import EXEMPT, STRANGER, Gate, browser, requests
 from timing import Run
 
 

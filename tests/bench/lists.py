@@ -16,7 +16,7 @@ from itertools import repeat
 from time import perf_counter
 from typing import Literal, TypeVar
 
-from gates import FLAG, LIST
+from alternatives import FLAG, LIST
 from netaddr import IPAddress, IPSet
 from timing import Run, Series, print_table, shuffled_turns, side_by_side
 
@@ -87,7 +87,8 @@ def list_table(base: str) -> None:
         sample = clients(size, version)
         mode = MaintenanceMode(f"{base}/long-{size}-{version}/on")
         runs["mode", size, version] = _lookups(mode.exempts, sample)
-        networks = mode._networks() or NetworkSet()  # noqa: SLF001 (the very set in force)
+        mode.exempts(sample[0])
+        networks = mode._exempt.last() or NetworkSet()  # noqa: SLF001 (the very set in force)
         runs["set", size, version] = _lookups(networks.__contains__, sample)
         if size <= _SIDE_BY_SIDE:
             ip_set = _ip_set(mode.list_path)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import cycle, repeat
 from wsgiref.types import WSGIApplication
 
-from django_gate import django_gate
-from gates import (
+from alternatives import (
     EXEMPT,
     FLAG,
     PROXY,
@@ -21,6 +20,7 @@ from gates import (
     requests,
     requests_of,
 )
+from django_gate import django_gate
 from timing import Run, Series, print_table, side_by_side
 
 SIZES = (1, 1_000)

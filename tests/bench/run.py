@@ -12,7 +12,7 @@ import tempfile
 import time
 
 import per_request
-from gates import EXEMPT
+from alternatives import EXEMPT
 from lists import ALL_SIZES, SETTLING_SECONDS, entries, list_table, make_directories
 from server import server_table
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gates import FLAG, STRANGER
+from alternatives import FLAG, STRANGER
 from timing import Series, print_table, shuffled_turns
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -58,7 +58,7 @@ def server_table(base: str) -> None:
 def _requests_per_second(off: str, on: str, base: str) -> dict[str, Series]:
     """Return the best rate in each round, by path, and of nginx's own gate before the same."""
     with (
-        _gunicorn(f"gates:served({off!r}, {on!r})", Path(base)) as port,
+        _gunicorn(f"alternatives:served({off!r}, {on!r})", Path(base)) as port,
         _nginx(port, os.path.join(on, FLAG), Path(base)) as front,
     ):
         urls = {name: f"http://127.0.0.1:{port}/{name}" for name in _ROWS}
