@@ -128,9 +128,7 @@ def _intake_table(base: str) -> None:
             each = Series(grown).times(1 / size)
             rows[-1] += [Series(seconds), each if size >= _TELLING else ""]
     print("Seconds from the bytes on disk to the list in force, and bytes that the process then")
-    print(
-        "holds for each entry (of a short list that says nothing). Aims: 100,000 within 1 s, 1,000,000 within 10 s; 60 bytes.\n"
-    )
+    print("holds for each entry. Aims: 100,000 within 1 s, 1,000,000 within 10 s; 60 bytes.\n")
     print_table(["Entries", "s", "bytes", "`netaddr.IPSet`: s", "bytes"], rows)
 
 
