@@ -81,7 +81,7 @@ def odd_table(base: str) -> None:
     last = f"`Forwarded` of {_HOPS:,} hops, blocked"
     runs[last, "bare"] = requests(application, environ)
     runs[last, _OURS] = requests(ours(directory, client_ip_header="Forwarded"), environ)
-    times = side_by_side(runs | _system_calls(base), rounds=7)
+    times = side_by_side(runs | _system_calls(base), rounds=5)
     rows: list[list[object]] = []
     for request, kind in runs:
         if kind == _OURS:
