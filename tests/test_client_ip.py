@@ -60,6 +60,18 @@ def test_forged_address_of_a_given_case_is_never_let_in(var: Path, flag: Path) -
                 assert call(middleware, environ).code == 503, case["id"]
 
 
+def test_limits_of_the_promise(var: Path, flag: Path) -> None:
+    flag.touch()
+    (var / ".maintenance.ip").write_text("198.51.100.7")
+    middleware = MaintenanceMiddleware(shop, var, trusted_proxies=TRUSTED)
+    named = {"HTTP_X_FORWARDED_FOR": "198.51.100.7"}
+    # A visitor in a network that is trusted as a whole names any address,
+    assert call(middleware, make_environ("10.1.2.3", **named)).code == 200
+    assert call(middleware, make_environ("192.0.2.9", **named)).code == 503
+    # and whoever shares an exempt address is exempt.
+    assert call(middleware, make_environ("198.51.100.7", HTTP_COOKIE="somebody=else")).code == 200
+
+
 @pytest.mark.parametrize(
     ("peer", "header", "value", "reason"),
     [

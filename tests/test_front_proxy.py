@@ -255,6 +255,49 @@ def test_path_reaches_the_shop_as_it_was_sent(front: Place, sent: str, seen: str
     assert f'"target":"{seen}"'.encode() in answer
 
 
+@pytest.mark.parametrize(
+    ("request_line", "host", "code"),
+    [
+        pytest.param("CONNECT evil.example:80", "evil.example:80", b"501", id="connect"),
+        pytest.param("GET /", "shop.example/x@evil.example", b"400", id="host-with-a-path"),
+        pytest.param("GET /", 'shop.example"><script>', b"400", id="host-with-markup"),
+        pytest.param("GET /", "", b"400", id="no-host"),
+        pytest.param("GET /", "a\r\nHost: b", b"400", id="two-hosts"),
+        pytest.param("GET /", "[2001:db8::7]:8443", b"200", id="ipv6"),
+        pytest.param("GET http://evil.example/", "shop.example", b"200", id="absolute-form"),
+    ],
+)
+def test_nobody_names_another_place(
+    front: Place, request_line: str, host: str, code: bytes
+) -> None:
+    request = f"{request_line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    answer = exchange(front, request.encode())
+    assert answer.startswith(b"HTTP/1.1 " + code)
+    assert (f'"host":"{host}"'.encode() in answer) == (code == b"200")
+
+
+@pytest.mark.parametrize(
+    ("framing", "code"),
+    [
+        pytest.param("Content-Length: 4\r\nTransfer-Encoding: chunked", b"400", id="both"),
+        pytest.param("Content-Length: 4\r\nContent-Length: 5", b"400", id="two-lengths"),
+        pytest.param("Content-Length: +4", b"400", id="signed"),
+        pytest.param("Transfer-Encoding: chunked, identity", b"400", id="chunked-within"),
+        pytest.param("Transfer-Encoding:\x0bchunked", b"400", id="vertical-tab"),
+        pytest.param("Transfer-Encoding : chunked", b"400", id="blank-before-colon"),
+        pytest.param("X: a\r\n folded", b"400", id="folded"),
+        pytest.param("X: a\rContent-Length: 4", b"400", id="bare-return"),
+    ],
+)
+def test_second_request_cannot_hide_in_the_first(front: Place, framing: str, code: bytes) -> None:
+    hidden = b"0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
+    request = f"POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n".encode()
+    answer = exchange(front, request + hidden)
+    assert answer.startswith(b"HTTP/1.1 " + code)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b'"target":"/hidden"' not in answer
+
+
 def test_cookies_are_not_folded(front: Place) -> None:
     sent = ask(front, "/cookies").all("Set-Cookie")
     assert sent == ["frontend=a%20b; path=/; HttpOnly", "form_key=x%2Cy; domain=shop.example"]
@@ -363,6 +406,14 @@ BROKEN = {
     "/not-even-http": b"SSH-2.0-OpenSSH_9.2\r\n",
     "/too-long": OK + b"X: " + b"x" * 70_000 + b"\r\n\r\n",
     "/early-hints": b"HTTP/1.1 103 Early Hints\r\n\r\n" + LENGTH + b"whole body",
+    "/folded": OK + b"X: a\r\n b\r\nContent-Length: 10\r\n\r\nwhole body",
+    "/nul": OK + b"X: a\0\r\nContent-Length: 10\r\n\r\nwhole body",
+    "/odd-reason": b"HTTP/1.1 200 O\rK\r\nContent-Length: 10\r\n\r\nwhole body",
+    "/length-and-chunks": CHUNKS[:-2] + b"Content-Length: 50\r\n\r\nA\r\nwhole body\r\n0\r\n\r\n",
+    "/two-lengths": OK + b"Content-Length: 10\r\nContent-Length: 50\r\n\r\nwhole body",
+    "/negative-length": OK + b"Content-Length: -1\r\n\r\nwhole body",
+    "/no-length": OK + b"Content-Length: ten\r\n\r\nwhole body",
+    "/other-coding": OK + b"Transfer-Encoding: gzip\r\n\r\nwhole body",
     "/short-chunk": CHUNKS + b"A\r\nhalf",
     "/cut-length": MUCH,
     "/cut-chunk": MANY + b"C350\r\nhalf",
@@ -433,6 +484,14 @@ def broken(room: Path, shop_var: Path) -> Iterator[Place]:
         ("/not-even-http", 502),
         ("/too-long", 502),
         ("/early-hints", 502),
+        ("/folded", 502),
+        ("/nul", 502),
+        ("/odd-reason", 502),
+        ("/length-and-chunks", 502),
+        ("/two-lengths", 502),
+        ("/negative-length", 502),
+        ("/no-length", 502),
+        ("/other-coding", 502),
         ("/short-chunk", 502),
         ("/slow-body", 502),
         ("/slow", 504),
@@ -582,6 +641,42 @@ def test_both_agree_at_once_whoever_toggles(
             disable()
             assert codes(front, php) == (200, 200)
     assert not mode.is_enabled()
+
+
+@pytest.fixture(scope="module")
+def front_with_exempt_paths(room: Path, php: Place) -> Iterator[Place]:
+    with front_proxy(room, php, MAINTENANCE_EXEMPT_PATHS="/healthz /webhooks/") as place:
+        yield place
+
+
+@pytest.mark.parametrize(
+    ("path", "mark"),
+    [
+        ("/healthz", b"exempt"),
+        ("/webhooks/a?b", b"exempt"),
+        ("http://a/healthz", b"exempt"),
+        ("/healthz/", b"on"),
+        ("/healthz/../admin", b"on"),
+        ("/healthz%2f..%2fadmin", b"on"),
+        ("/healthz;/../admin", b"on"),
+        ("/webhooks/../admin", b"on"),
+        ("/webhooks/%2e%2e/admin", b"on"),
+        ("/webhooks/..%2Fadmin", b"on"),
+        ("/webhooks//admin", b"on"),
+        ("//a/webhooks/x", b"on"),
+        ("http://a/webhooks/../admin", b"on"),
+        ("http://a/admin?/healthz", b"on"),
+        ("http://a?/healthz", b"on"),
+        ("/admin?/../healthz", b"on"),
+    ],
+)
+def test_exempt_path_is_what_the_shop_serves(
+    front_with_exempt_paths: Place, mode: MaintenanceMode, path: str, mark: bytes
+) -> None:
+    mode.enable()
+    request = f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()
+    answer = exchange(front_with_exempt_paths, request)
+    assert b"\r\nX-Maintenance-Mode: " + mark in answer
 
 
 def test_blocked_visitor_gets_the_page_of_the_proxy(front: Place, mode: MaintenanceMode) -> None:

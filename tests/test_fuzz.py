@@ -26,7 +26,7 @@ from maintenance_wsgi.own_page import parse_html
 
 HOSTILE = load_cases("hostile.json")
 short = settings(
-    max_examples=120,
+    max_examples=300,
     derandomize=True,
     deadline=None,
     database=None,
@@ -122,8 +122,8 @@ def test_odd_environ(environ: dict[str, Any], preflight: bool) -> None:  # noqa:
 # Time.
 
 SIZE = 100_000
-CHEAP = 0.005  # seconds of work; what is quicker at this size has no slope worth a look
-ALLOWED = 0.05 if sys.gettrace() is None else 0.5  # coverage counts each line
+ALLOWED = 0.1 if sys.gettrace() is None else 0.5  # seconds of work; coverage counts each line
+CHEAP = ALLOWED / 10  # what is quicker at this size has no slope worth a look
 LANGUAGES = tuple(load_sentences())
 serial = count()
 
@@ -189,20 +189,18 @@ def test_100_kb_of_anything_cost_little(reader: str) -> None:
         spent = cost(READERS[reader], shaped(piece, SIZE), 25, ALLOWED)
         assert spent < ALLOWED, piece
         if spent > CHEAP:
-            assert_linear(READERS[reader], piece)
+            assert_linear(READERS[reader], piece, SIZE)
 
 
-@pytest.mark.parametrize(
-    "piece", ["1.1.1.1,", "::1 ", "x ", "x\n", ",", "#", "\n", "\xff", "0/", "::ffff:"]
-)
+@pytest.mark.parametrize("piece", ["1.1.1.1,", "::1 ", "x\n", "#", "\xff", "0/"])
 def test_time_for_a_list_follows_its_length(piece: str) -> None:
-    assert_linear(lambda text: parse_exemptions(as_bytes(text)), piece)
+    assert_linear(lambda text: parse_exemptions(as_bytes(text)), piece, SIZE // 5)
 
 
-def assert_linear(action: Callable[[str], object], piece: str) -> None:
+def assert_linear(action: Callable[[str], object], piece: str, size: int) -> None:
     for _ in range(5):  # twice the length takes twice the time, unless the machine is busy
-        half = cost(action, shaped(piece, SIZE // 2), 4, 0)
-        whole = cost(action, shaped(piece, SIZE), 4, 0)
-        if whole <= 3 * half + CHEAP:
+        half = cost(action, shaped(piece, size // 2), 4, 0)
+        whole = cost(action, shaped(piece, size), 4, 0)
+        if whole <= 3 * half + 0.005:
             return
     pytest.fail(f"{piece!r}: {half:.4f} s for half, {whole:.4f} s for the whole")

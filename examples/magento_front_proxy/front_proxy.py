@@ -36,6 +36,9 @@ from werkzeug.wsgi import ClosingIterator, get_host, get_input_stream
 from maintenance_wsgi import ConfigError, MaintenanceMiddleware
 
 _URL = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
+# What stands in a request line or a field may become a link, a cache's key, a line of its own.
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
+_CONTROL = re.compile(r"[\0-\x08\n-\x1f\x7f]")
 _FOR = "HTTP_X_FORWARDED_FOR"
 _ORIGIN = re.compile(r"HTTP_(X_FORWARDED_.*|FORWARDED|X_REAL_IP)")  # says where it comes from
 # Gunicorn has met the expectation; old browsers spell Connection like the last one.
@@ -76,7 +79,10 @@ def _start(
     # ProxyMiddleware makes a 502 of every OSError, while it is being handled.
     if isinstance(error := sys.exception(), OSError):
         raise _failure(error)
-    if status.startswith("1"):  # http.client takes a 103 for the answer itself
+    # http.client takes a 103 for the answer itself, and leaves the line ends in a folded field.
+    if status.startswith("1") or any(
+        map(_CONTROL.search, [status, *(text for _, text in headers)])
+    ):
         raise _failure(client.BadStatusLine(status))
     started += [status, headers]
     return started.append
@@ -96,9 +102,20 @@ def _whole(pieces: Iterable[bytes]) -> Generator[bytes, None, None]:
     """
     generator = cast("Generator[bytes, None, None]", pieces)
     response: client.HTTPResponse = getgeneratorlocals(generator)["resp"]
+    _check_framing(response.headers)
     yield from pieces
     if response.length or not response.isclosed():
         raise client.IncompleteRead(b"", response.length)
+
+
+def _check_framing(headers: client.HTTPMessage) -> None:
+    """Refuse an answer whose length somebody may read otherwise (RFC 9112 section 6.3)."""
+    lengths = headers.get_all("Content-Length", [])
+    codings = headers.get_all("Transfer-Encoding", [])
+    known = all(re.fullmatch("[0-9]+", length) for length in lengths)
+    chunked = all(coding.lower() == "chunked" for coding in codings)
+    if len(lengths + codings) > 1 or not known or not chunked:
+        raise client.HTTPException(f"ambiguous length: {lengths} {codings}")
 
 
 def _framed_body(environ: WSGIEnvironment, spool: "SpooledTemporaryFile[bytes]") -> WSGIEnvironment:
@@ -128,7 +145,8 @@ def _for_the_shop(environ: WSGIEnvironment) -> WSGIEnvironment:
     # A listener for both families reports IPv4 so; the shop's list has it plain.
     hops = [request.get(_FOR, ""), peer.removeprefix("::ffff:")]
     request[_FOR] = ", ".join(filter(None, hops))
-    request.setdefault("HTTP_HOST", get_host(environ))
+    if not _HOST.fullmatch(request.setdefault("HTTP_HOST", get_host(environ))):
+        raise exceptions.BadRequest
     request.setdefault("HTTP_X_FORWARDED_HOST", request["HTTP_HOST"])
     request.setdefault("HTTP_X_FORWARDED_PROTO", environ["wsgi.url_scheme"])
     # Werkzeug then minds the length, and that a body does not break off.
@@ -156,6 +174,8 @@ def _path(environ: WSGIEnvironment) -> str:
     seen = f"{environ['SCRIPT_NAME']}{environ['PATH_INFO']}".encode("latin-1")
     target = re.sub(r"^[a-z]+://[^/?#]*", "", environ.get("RAW_URI", ""), flags=re.IGNORECASE)
     path = re.split("[?#]", target, maxsplit=1)[0]
+    if environ["REQUEST_METHOD"] == "CONNECT":
+        raise exceptions.NotImplemented  # it names no path, but whom to connect to
     return (path if unquote_to_bytes(path) == seen else quote(seen)) or "/"
 
 
