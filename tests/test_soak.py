@@ -185,8 +185,8 @@ def test_every_answer_is_right_while_everything_changes(var: Path, tmp_path: Pat
         growth = [memory(pid) - sizes[pid] for pid in pids]
     answers = Counter((found.client, found.mark) for client in clients for found in client.answered)
     judgement = judge(clients, changes)
-    between = len(judgement.between)
-    print(f"{len(changes)} changes, {answers}, {between} between, {more_files=}, {growth=}")  # noqa: T201 (likewise)
+    between = Counter((found.code, found.mark) for found in judgement.between)
+    print(f"{len(changes)} changes, {answers}, {between=}, {more_files=}, {growth=}")  # noqa: T201 (likewise)
     assert {mark for _, mark in answers} == {None, "exempt", "on"}
     assert not sum(client.broken for client in clients)
     assert not judgement.wrong
