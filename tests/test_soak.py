@@ -28,7 +28,7 @@ from soak_editor import CHANGING, EXEMPT, STRANGER, State
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(1200)]
 
 HERE = Path(__file__).parent
-SECONDS = float(os.environ.get("SOAK_SECONDS", "7"))
+SECONDS = float(os.environ.get("SOAK_SECONDS", "5"))
 WARM_UP = 2.0
 CLIENTS = [EXEMPT, EXEMPT, STRANGER, STRANGER, CHANGING, CHANGING]
 GROWTH = 3 * 1024 * 1024  # bytes; a list that is kept by each of 1000 edits would be 20 MB
