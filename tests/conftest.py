@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import shim
 
 from maintenance_wsgi import MaintenanceMode
 
@@ -27,3 +28,9 @@ def ip_list(var: Path) -> Path:
 @pytest.fixture
 def mode(var: Path) -> MaintenanceMode:
     return MaintenanceMode(var)
+
+
+@pytest.fixture(scope="session")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the library that makes calls fail, for a program to run under."""
+    return shim.build(tmp_path_factory.mktemp("faults"))

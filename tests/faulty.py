@@ -160,7 +160,7 @@ def forks(var: Path) -> list[Any]:
 
     found = []
     with meanwhile(lambda: code_for(gate, ADDED)):
-        for _ in range(20):
+        for _ in range(12):
             (var / ".maintenance.ip").write_text(REMOVED)
             found.append(in_child(later))
     return found
@@ -174,7 +174,7 @@ def threads(var: Path) -> list[Any]:
     gate = Middleware(shop, var)
     found = []
     with ThreadPoolExecutor(64) as pool:
-        for turn in range(40):
+        for turn in range(24):
             flag.unlink(missing_ok=True) if turn % 4 == 3 else flag.touch()
             path.write_text((ADDED, REMOVED)[turn % 2])
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -1,33 +1,29 @@
-"""Faults that no test can cause for real: `faults.c`, built once, and its functions."""
+"""Faults that no test can cause for real: `faults.c`, and its functions."""
 
 import ctypes
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from shutil import which
-from tempfile import TemporaryDirectory
 
 from helpers import skip_without, unmeasured
 
 HERE = Path(__file__).parent
 EVERY = KILL = -1
-_built = TemporaryDirectory(prefix="faults-")
 
 
-@cache
-def library() -> str:
-    """Return the path of the compiled library."""
+def build(folder: Path) -> Path:
+    """Compile the library into a folder; return its path."""
     skip_without(which("gcc"), "gcc")
-    path = f"{_built.name}/faults.so"
-    options = ["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o", path]
-    subprocess.run(["gcc", *options, HERE / "faults.c", "-ldl"], check=True, timeout=60)  # noqa: S607 (where it lies differs)
-    return path
+    library = folder / "faults.so"
+    command = ["gcc", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o", str(library)]
+    subprocess.run([*command, str(HERE / "faults.c"), "-ldl"], check=True, timeout=60)
+    return library
 
 
-def run_with_faults(program: str, *arguments: str) -> str:
-    """Run a module of the tests under the library; return what it prints."""
-    environ = unmeasured() | {"LD_PRELOAD": library(), "PYTHONPATH": str(HERE)}
+def run_with_faults(library: Path, program: str, *arguments: str) -> str:
+    """Run a program of the tests under the library; return what it prints."""
+    environ = unmeasured() | {"LD_PRELOAD": str(library), "PYTHONPATH": str(HERE)}
     command = [sys.executable, str(HERE / program), *arguments]
     result = subprocess.run(
         command, env=environ, capture_output=True, text=True, check=False, timeout=100

@@ -65,6 +65,7 @@ def unreachable(var: Path) -> Path:
 
 
 def with_closed_list(var: Path) -> Path:
+    (var / ".maintenance.ip").write_text(OTHER)
     (var / ".maintenance.ip").chmod(0)
     return var / ".maintenance.ip"
 

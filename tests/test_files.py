@@ -78,6 +78,9 @@ def test_failed_replace_changes_nothing_and_leaves_no_litter(path: Path) -> None
     assert os.listdir(path.parent) == ["file"]
     with pytest.raises(FileNotFoundError):
         replace(str(path.with_name("no") / "file"), b"two")
+    path.with_name("other").touch()
+    with pytest.raises(NotADirectoryError):
+        replace(str(path.with_name("other") / "file"), b"two")
 
 
 def test_several_are_replaced_together_or_not_at_all(path: Path) -> None:

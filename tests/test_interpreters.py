@@ -21,14 +21,7 @@ EXPECTED = [
 
 @pytest.mark.parametrize(
     "options",
-    [
-        [],
-        ["-O"],
-        ["-OO"],
-        ["-W", "error"],
-        ["-bb", "-W", "error", "-X", "dev"],
-        ["-m", "gevent.monkey"],
-    ],
+    [["-OO"], ["-bb", "-W", "error"], ["-X", "dev"], ["-m", "gevent.monkey"]],
     ids=" ".join,
 )
 def test_window_is_the_same_under_any_interpreter(options: list[str], var: Path) -> None:
