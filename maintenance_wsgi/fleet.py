@@ -51,15 +51,18 @@ class ConflictError(StateError):
 
 
 class Revision(NamedTuple):
-    """One state of a fleet, and its name, which no other has: a random epoch and a number."""
+    """One state of a fleet, and its name: a number, and what makes it the only one of that name.
+
+    A Redis that was lost, or fell back to an older copy, counts on from there.
+    """
 
     name: str
     contents: Contents
 
     @property
-    def version(self) -> str:
+    def version(self) -> int:
         """The number alone, for people."""
-        return version_of(self.name)
+        return version_of(self.name) or 0
 
 
 class Survey(NamedTuple):
@@ -116,8 +119,7 @@ class Fleet:
         Raises:
             ConflictError: it is another by now; nothing is changed.
         """
-        epoch = before.name.partition("-")[0] if before else secrets.token_hex(8)
-        name = f"{epoch}-{int(before.version) + 1 if before else 1}"
+        name = f"{secrets.token_hex(8)}-{before.version + 1 if before else 1}"
         switch = (b"0", b"") if contents.flag is None else (b"1", contents.flag)
         expected = before.name if before else ""
         arguments = [expected, self._channel, name, *switch, contents.exempt]
@@ -177,6 +179,7 @@ class Fleet:
             channel = client.pubsub(ignore_subscribe_messages=True)
             try:
                 channel.subscribe(self._channel)
+                channel.get_message(timeout=5)  # which tells whether that is allowed
                 yield lambda seconds: _wait(channel, seconds)
             finally:
                 channel.close()

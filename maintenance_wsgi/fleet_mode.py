@@ -96,11 +96,12 @@ class FleetMode(MaintenanceMode):
         with super()._changing() as changes:
             yield changes
         contents = self._copy.contents()
-        if self.revision is None:
-            _logger.warning("%s: nothing was known of it, its state begins here", self.fleet)
-        elif contents == self.revision.contents:
+        before = self.revision
+        if before is not None and contents == before.contents:
             return
-        self.revision = self.fleet.write(self.revision, contents)
+        self.revision = self.fleet.write(before, contents)
+        if before is None:
+            _logger.warning("%s: nothing was known of it, its state begins here", self.fleet)
         with suppress(StateError):  # the change is made
             if forgotten := self.fleet.forget():
                 names = ", ".join(forgotten)

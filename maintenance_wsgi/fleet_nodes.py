@@ -24,7 +24,7 @@ class Node:
 
     Attributes:
         name: its own.
-        version: which one it has written; empty before the first.
+        version: which one it has written; None before the first.
         seen: when it was last heard of, in seconds since 1970 by Redis' clock.
         state: `current`, `behind`, `faulty`, or `silent` for more than five seconds.
         fault: why it cannot do as it should, or empty.
@@ -32,7 +32,7 @@ class Node:
     """
 
     name: str
-    version: str
+    version: int | None
     seen: int
     state: str
     fault: str
@@ -52,9 +52,10 @@ def checked_name(option: str, name: str) -> str:
     return name
 
 
-def version_of(revision: str) -> str:
-    """Return the number in a revision's name, for people."""
-    return revision.rpartition("-")[2]
+def version_of(revision: str) -> int | None:
+    """Return the number in a revision's name, for people, or None where there is none."""
+    number = revision.rpartition("-")[2]
+    return int(number) if re.fullmatch(r"[0-9]{1,15}", number) else None
 
 
 def members_of(record: bytes) -> dict[str, str]:
@@ -70,7 +71,7 @@ def node_of(name: str, record: bytes, now: int, present: str) -> Node:
     """Return what is known of a node from what it wrote, at a time by Redis' clock."""
     members = members_of(record)
     seconds = record.partition(b" ")[0]
-    seen = int(seconds) if re.fullmatch(rb"[0-9]{1,12}", seconds) else 0
+    seen = int(seconds) if re.fullmatch(rb"[0-9]{1,10}", seconds) else 0
     is_present = members["revision"] == present
     state = "current" if is_present else "behind"
     if members["fault"]:

@@ -5,13 +5,14 @@ The application goes on reading the files alone. Whatever becomes of Redis, they
 
 import logging
 import random
+import re
 import secrets
 import time
 from contextlib import suppress
 
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.fleet import ConflictError, Fleet, Revision
-from maintenance_wsgi.fleet_nodes import SILENT_AFTER, Follower, checked_name
+from maintenance_wsgi.fleet_nodes import SILENT_AFTER, Follower, checked_name, version_of
 from maintenance_wsgi.mode import MaintenanceMode
 from maintenance_wsgi.record import Contents
 from maintenance_wsgi.redis_server import RedisUnreachableError
@@ -19,6 +20,7 @@ from maintenance_wsgi.redis_server import RedisUnreachableError
 _BEAT_SECONDS = 1.0
 _LONGEST_PAUSE = 5.0  # seconds between two attempts to reach Redis
 _SHOWN = 4096
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 _logger = logging.getLogger("maintenance_wsgi")
 
 
@@ -78,7 +80,7 @@ class FleetFollower:
         with suppress(StateError):
             self._fleet.leave(self._who)
 
-    def take(self) -> str:
+    def take(self) -> int | None:
         """Mirror the present state once, and leave; return the version's number.
 
         Raises:
@@ -88,7 +90,7 @@ class FleetFollower:
         self._fleet.leave(self._who)
         if self._fault or not self._held:
             raise StateError(self._fault or f"{self._fleet} has no state; the files stay")
-        return self._held.rpartition("-")[2]
+        return version_of(self._held)
 
     def _follow(self) -> None:
         with self._fleet.announcements() as wait:
@@ -142,7 +144,9 @@ class FleetFollower:
         except StateError as error:
             self._note_fault(str(error))
             return False
-        if found not in {revision.contents, self._written}:
+        # Before the first time the files may be a new node's, or what it held when it went away.
+        expected = self._written or Contents(None, b"")
+        if found not in {revision.contents, expected}:
             _logger.warning("%s: overwritten by the fleet: %s", self._mode.directory, shown)
         self._held, self._written, self._fault = revision.name, revision.contents, ""
         state = "off" if revision.contents.flag is None else "on"
@@ -185,6 +189,8 @@ class FleetFollower:
         return found, f"{flag}, list {_shown(found.exempt)}"
 
     def _note_fault(self, fault: str) -> None:
+        # The name of a temporary file is another each time.
+        fault = _TEMPORARY.sub("", fault)
         if fault != self._fault:
             _logger.warning("%s", fault)
         self._fault = fault

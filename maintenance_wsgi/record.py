@@ -1,5 +1,6 @@
 """The two files as they are written: found as they stand, and changed as a whole or not at all."""
 
+import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from maintenance_wsgi.users import current_user, operator
 HOLDERS = "holders"
 # The list that the first of them found, and the one that it wrote.
 LISTS = "lists"
+
+_READ_ONLY = "; change it where it is mounted from, a ConfigMap with kubectl"
 
 _logger = logging.getLogger("maintenance_wsgi")
 
@@ -123,7 +126,10 @@ class MaintenanceRecord(MaintenanceState):
         except IsADirectoryError as error:
             raise StateError(f"{error}; remove that directory by hand") from error
         except OSError as error:
-            raise StateError(f"{current_user()} cannot change the state: {error}") from error
+            remedy = _READ_ONLY if error.errno == errno.EROFS else ""
+            raise StateError(
+                f"{current_user()} cannot change the state: {error}{remedy}"
+            ) from error
 
 
 def texts_of(value: object) -> list[str]:

@@ -39,9 +39,8 @@ _UNREACHABLE = (
     OSError,
 )
 _REMEDIES = {
-    "MOVED": "; this is a cluster: write redis+cluster://",
     "no permissions": "; the ACL in examples/fleet/README.md has the rights that are needed",
-    "can't run this": "; the ACL in examples/fleet/README.md has the rights that are needed",
+    "executing the script can't": "; the ACL in examples/fleet/README.md has the rights that are needed",
     "non deterministic": "; Redis 5 or newer is needed",
     "unknown command": "; Redis 5 or newer is needed, with that command",
 }

@@ -20,8 +20,9 @@ from maintenance_wsgi.cli.group import (
 from maintenance_wsgi.mode import MaintenanceMode
 
 if TYPE_CHECKING:
-    from maintenance_wsgi.fleet import Fleet, Node
+    from maintenance_wsgi.fleet import Fleet
     from maintenance_wsgi.fleet_mode import FleetMode, RollCall
+    from maintenance_wsgi.fleet_nodes import Node
 
 _URL = "maintenance_wsgi.redis"
 _NAME = "maintenance_wsgi.name"
@@ -187,12 +188,12 @@ def nodes_text() -> str:
     if mode is None:
         return ""
     now, _, nodes = mode.fleet.survey()
-    version = mode.revision.version if mode.revision else "unknown"
+    version = mode.revision and mode.revision.version
     lines = [f"Fleet: {mode.fleet.name}, version {version}, {len(nodes)} nodes"]
     for node in nodes:
         colour = "green" if node.acknowledged and node.state == "current" else "yellow"
         state = click.style(node.state, fg=colour)
         fault = f": {node.fault}" if node.fault else ""
-        seen = f"version {node.version or 'none'}, seen {max(now - node.seen, 0)} s ago"
+        seen = f"version {node.version}, seen {max(now - node.seen, 0)} s ago"
         lines.append(f"  {node.name}  {state}, {seen}{fault}")
     return "\n" + "\n".join(lines)

@@ -111,6 +111,8 @@ def status(ctx: click.Context, *, as_json: bool, exit_code: bool, quiet: bool) -
     """
     try:
         found = open_state().status()
+    except click.UsageError:
+        raise
     except (MaintenanceError, click.ClickException) as error:
         raise (_UnknownState if exit_code else click.ClickException)(str(error)) from error
     if not quiet:
