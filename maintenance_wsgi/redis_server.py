@@ -38,9 +38,10 @@ _UNREACHABLE = (
     exceptions.RedisClusterException,
     OSError,
 )
+_RIGHTS = "; the ACL in examples/fleet/README.md has the rights that are needed"
 _REMEDIES = {
-    "no permissions": "; the ACL in examples/fleet/README.md has the rights that are needed",
-    "executing the script can't": "; the ACL in examples/fleet/README.md has the rights that are needed",
+    "no permissions": _RIGHTS,
+    "executing the script can't": _RIGHTS,
     "non deterministic": "; Redis 5 or newer is needed",
     "unknown command": "; Redis 5 or newer is needed, with that command",
 }
