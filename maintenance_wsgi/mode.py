@@ -177,13 +177,13 @@ class MaintenanceMode(MaintenanceRecord):
         if found.has_comments:
             _logger.warning("%s: comments dropped", self.list_path)
 
-    def _hold(self, given: dict[str, Any], networks: tuple[IPNetwork, ...] | None) -> "_Hold":
+    def _hold(self, given: dict[str, Any], networks: tuple[IPNetwork, ...] | None) -> "Hold":
         """Begin to keep maintenance on; nothing changes where it is on by somebody's own wish."""
         holder = f"{operator()} {os.getpid()} {secrets.token_hex(4)}"
         with self._changing() as changes:
             enabled, holders = self._found_flag(), self._holders()
             if enabled and not holders:
-                return _Hold("")
+                return Hold("")
             members = self._flag_members() | {HOLDERS: [*holders, holder]}
             if not enabled:
                 members |= given
@@ -194,9 +194,9 @@ class MaintenanceMode(MaintenanceRecord):
             changes.enter_context(self._replacing_flag(members))
             if networks is not None and not enabled:
                 changes.enter_context(self._replacing_list(render_exemptions(networks)))
-        return _Hold(holder, not enabled, os.getpid())
+        return Hold(holder, not enabled, os.getpid())
 
-    def _release(self, hold: "_Hold") -> None:
+    def _release(self, hold: "Hold") -> None:
         """End to keep maintenance on: the last holder switches it off, and puts the list back."""
         # The child of a fork within the block did not begin it.
         if not hold.holder or hold.process != os.getpid():
@@ -219,7 +219,7 @@ class MaintenanceMode(MaintenanceRecord):
                 changes.enter_context(self._replacing_list(found))
 
 
-class _Hold(NamedTuple):
+class Hold(NamedTuple):
     """What a block has to give back: its place among the holders."""
 
     holder: str

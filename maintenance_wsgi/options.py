@@ -14,6 +14,8 @@ from typing import Any
 from maintenance_wsgi.errors import ConfigError
 
 _PREFIX = "MAINTENANCE_"
+# Options of the command alone, for a fleet: a container may hold them beside the application's.
+_OF_THE_COMMAND = {"MAINTENANCE_NAME", "MAINTENANCE_NODE", "MAINTENANCE_REDIS"}
 
 
 def options_from_environ() -> dict[str, Any]:
@@ -22,7 +24,11 @@ def options_from_environ() -> dict[str, Any]:
     Raises:
         ConfigError: a variable is unknown, or a number is none; it is named.
     """
-    variables = {name: text for name, text in os.environ.items() if name.startswith(_PREFIX)}
+    variables = {
+        name: text
+        for name, text in os.environ.items()
+        if name.startswith(_PREFIX) and name not in _OF_THE_COMMAND
+    }
     return _read(variables, lambda option: f"{_PREFIX}{option.upper()}")
 
 

@@ -1,11 +1,12 @@
 """The two files as they are written: found as they stand, and changed as a whole or not at all."""
 
+import errno
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from maintenance_wsgi import files
 from maintenance_wsgi.details import json_object, render_details
@@ -20,7 +21,16 @@ HOLDERS = "holders"
 # The list that the first of them found, and the one that it wrote.
 LISTS = "lists"
 
+_READ_ONLY = "; change it where it is mounted from, a ConfigMap with kubectl"
+
 _logger = logging.getLogger("maintenance_wsgi")
+
+
+class Contents(NamedTuple):
+    """The bytes of the two files: of the flag, None where there is none, and of the list."""
+
+    flag: bytes | None
+    exempt: bytes
 
 
 class MaintenanceRecord(MaintenanceState):
@@ -42,6 +52,22 @@ class MaintenanceRecord(MaintenanceState):
     def entries(self) -> list[Entry]:
         """Return the list's entries with their lines, the bad ones too."""
         return list(read_entries(self.list_bytes()))
+
+    def contents(self) -> Contents:
+        """Return what the two files hold, as it was written."""
+        try:
+            flag, _ = files.read_bytes(self.flag_path, limit=FLAG_LIMIT)
+        except files.MISSING:
+            return Contents(None, self.list_bytes())
+        except OSError as error:
+            raise StateError(f"{current_user()} cannot read the flag: {error}") from error
+        return Contents(flag, self.list_bytes())
+
+    def put(self, contents: Contents) -> None:
+        """Make the two files hold these bytes: the list first, and only then the switch."""
+        with self._changing() as changes:
+            changes.enter_context(files.replacing(self.flag_path, contents.flag))
+            changes.enter_context(self._replacing_list(contents.exempt))
 
     def _found_flag(self) -> os.stat_result | None:
         try:
@@ -101,7 +127,10 @@ class MaintenanceRecord(MaintenanceState):
         except IsADirectoryError as error:
             raise StateError(f"{error}; remove that directory by hand") from error
         except OSError as error:
-            raise StateError(f"{current_user()} cannot change the state: {error}") from error
+            remedy = _READ_ONLY if error.errno == errno.EROFS else ""
+            raise StateError(
+                f"{current_user()} cannot change the state: {error}{remedy}"
+            ) from error
 
 
 def texts_of(value: object) -> list[str]:

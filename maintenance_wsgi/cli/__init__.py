@@ -5,7 +5,7 @@ Results go to standard output, problems to standard error. Exit status: 0 done, 
 failed, 2 wrong usage. Nothing is changed unless every value is valid.
 """
 
-from maintenance_wsgi.cli import diagnosis, run, switch
+from maintenance_wsgi.cli import diagnosis, follow, run, switch
 from maintenance_wsgi.cli.group import main
 
-__all__ = ["diagnosis", "main", "run", "switch"]
+__all__ = ["diagnosis", "follow", "main", "run", "switch"]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from maintenance_wsgi.errors import MaintenanceError, absolute_path
 from maintenance_wsgi.files import fault_of_directory
@@ -59,6 +60,7 @@ def warn(text: str) -> None:
 
 
 _DIRECTORY = "maintenance_wsgi.directory"
+_DIRECTORY_TYPED = "maintenance_wsgi.directory.typed"
 _EPILOG = """\b
 Files, in the directory:
   .maintenance.flag   while it is there, maintenance is on
@@ -67,6 +69,9 @@ Files, in the directory:
 \b
 Environment:
   MAINTENANCE_DIR     the directory, where --dir is not given
+  MAINTENANCE_REDIS   the Redis of a fleet, where --redis is not given; keeps its password off ps
+  MAINTENANCE_NAME    the fleet in that Redis, where --name is not given
+  MAINTENANCE_NODE    the name of this node in the fleet, where --node is not given
   NO_COLOR            no colours, on a terminal either
 
 \b
@@ -78,9 +83,11 @@ Example:
 """
 
 
-def _set_directory(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+def _set_directory(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
     if value is not None:
         ctx.meta[_DIRECTORY] = value
+    if ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE:
+        ctx.meta[_DIRECTORY_TYPED] = True
 
 
 def directory_option(help_text: str, **options: Any) -> Callable[[Any], Any]:  # noqa: ANN401 (click's own)
@@ -125,6 +132,11 @@ same_directory_option: Callable[[Any], Any] = directory_option("As before the co
 def directory_name() -> str:
     """Return the directory of the two files, as an absolute name."""
     return absolute_path("--dir", click.get_current_context().meta[_DIRECTORY])
+
+
+def directory_was_typed() -> bool:
+    """Tell whether the command line itself names the directory."""
+    return _DIRECTORY_TYPED in click.get_current_context().meta
 
 
 def command_line(command: str) -> str:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 import click
 
-from maintenance_wsgi.cli.group import (
-    command_line,
-    main,
-    open_mode,
-    quiet_option,
-    same_directory_option,
-    warn,
+from maintenance_wsgi.cli.fleet import (
+    disabling_command,
+    fleet_options,
+    open_state,
+    wait_for_nodes,
+    wait_option,
 )
+from maintenance_wsgi.cli.group import main, quiet_option, same_directory_option, warn
 from maintenance_wsgi.cli.values import window, window_options
 
 _FORWARDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
@@ -30,6 +30,8 @@ _DIED_OF = 128
 )
 @click.option("--disable-on-failure", is_flag=True, help="Switch off also where COMMAND fails.")
 @window_options
+@fleet_options
+@wait_option
 @quiet_option
 @same_directory_option
 @click.argument(
@@ -44,6 +46,7 @@ def run(  # noqa: PLR0913 (the options of enable)
     message: str | None,
     until: str | None,
     retry_after: str | None,
+    wait: int | None,
     quiet: bool,
     command: tuple[str, ...],
 ) -> None:
@@ -57,7 +60,7 @@ def run(  # noqa: PLR0913 (the options of enable)
     Example:
       maintenance-wsgi run --message 'Moving house' -- ./migrate --all
     """
-    mode = open_mode()
+    mode = open_state(wait=wait)
     options = window(ips, message, until, retry_after)
     if shutil.which(command[0], os.F_OK) is None:
         click.echo(f"Error: {command[0]!r} is no command; nothing was changed", err=True)
@@ -69,13 +72,18 @@ def run(  # noqa: PLR0913 (the options of enable)
     try:
         with mode.enabled(**options, disable_on_failure=disable_on_failure) as switched_on:
             _tell_beginning(switched_on=switched_on, quiet=quiet)
+            wait_for_nodes(wait, quiet=quiet)
             _run(command)
+    except click.ClickException:
+        if switched_on and not disable_on_failure:
+            warn(f"not run; maintenance mode stays on; end it with: {disabling_command()}")
+        raise
     except subprocess.CalledProcessError as failure:
         failed = f"{command[0]!r} failed with exit status {failure.returncode}"
         if not switched_on:
             warn(f"{failed}; maintenance mode was on before, and is left as it is")
         elif not disable_on_failure:
-            warn(f"{failed}: maintenance mode stays on; end it with: {command_line('disable')}")
+            warn(f"{failed}: maintenance mode stays on; end it with: {disabling_command()}")
         ctx.exit(failure.returncode)
 
 
@@ -83,7 +91,7 @@ def _tell_beginning(*, switched_on: bool, quiet: bool) -> None:
     if not switched_on:
         warn("maintenance mode was on before, and is left as it is")
     elif not quiet:
-        end = command_line("disable")
+        end = disabling_command()
         click.echo(f"Maintenance mode is on; should this be killed, end it with: {end}", err=True)
 
 

@@ -8,13 +8,16 @@ from datetime import UTC, datetime
 
 import click
 
-from maintenance_wsgi.cli.group import (
-    main,
-    open_mode,
-    quiet_option,
-    same_directory_option,
-    warn,
+from maintenance_wsgi.cli.fleet import (
+    fleet_mode,
+    fleet_options,
+    nodes_json,
+    nodes_text,
+    open_state,
+    wait_for_nodes,
+    wait_option,
 )
+from maintenance_wsgi.cli.group import main, quiet_option, same_directory_option, warn
 from maintenance_wsgi.cli.values import (
     NONE,
     exemptions_of,
@@ -36,14 +39,17 @@ class _UnknownState(click.ClickException):
 
 @main.command()
 @window_options
+@fleet_options
+@wait_option
 @quiet_option
 @same_directory_option
-def enable(
+def enable(  # noqa: PLR0913 (one for each option)
     *,
     ips: tuple[str, ...],
     message: str | None,
     until: str | None,
     retry_after: str | None,
+    wait: int | None,
     quiet: bool,
 ) -> None:
     """Switch maintenance mode on.
@@ -55,20 +61,23 @@ def enable(
     Example:
       maintenance-wsgi enable --ip 203.0.113.7 --until +90m
     """
-    mode = open_mode()
+    mode = open_state(begins=True, wait=wait)
     options = window(ips, message, until, retry_after)
     mode.enable(**options)
     if not quiet:
         click.echo("Enabled maintenance mode")
         _echo_exemptions(mode, options["exemptions"])
     _warn_of_closed(mode)
+    wait_for_nodes(wait, quiet=quiet)
 
 
 @main.command()
 @ip_option("Replace the list with this address, network or 'me'; repeat; 'none' for nobody.")
+@fleet_options
+@wait_option
 @quiet_option
 @same_directory_option
-def disable(*, ips: tuple[str, ...], quiet: bool) -> None:
+def disable(*, ips: tuple[str, ...], wait: int | None, quiet: bool) -> None:
     """Switch maintenance mode off.
 
     The list stays as it is, for the next time, unless --ip replaces it.
@@ -77,17 +86,19 @@ def disable(*, ips: tuple[str, ...], quiet: bool) -> None:
     Example:
       maintenance-wsgi disable
     """
-    mode = open_mode()
+    mode = open_state(begins=True, wait=wait)
     exemptions = exemptions_of(ips)
     mode.disable(exemptions=exemptions)
     if not quiet:
         click.echo("Disabled maintenance mode")
         _echo_exemptions(mode, exemptions)
+    wait_for_nodes(wait, quiet=quiet)
 
 
 @main.command(short_help="Tell whether maintenance mode is on, and for whom not.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--exit-code", is_flag=True, help="Exit with 0 when on, 1 when off, 2 on an error.")
+@fleet_options
 @quiet_option
 @same_directory_option
 @click.pass_context
@@ -99,11 +110,13 @@ def status(ctx: click.Context, *, as_json: bool, exit_code: bool, quiet: bool) -
       maintenance-wsgi status -q --exit-code && echo "in maintenance"
     """
     try:
-        found = open_mode().status()
+        found = open_state().status()
+    except click.UsageError:
+        raise
     except (MaintenanceError, click.ClickException) as error:
         raise (_UnknownState if exit_code else click.ClickException)(str(error)) from error
     if not quiet:
-        click.echo(_status_json(found) if as_json else _status_text(found))
+        click.echo(_status_json(found) if as_json else _status_text(found) + nodes_text())
     _warn_of_invalid(found)
     if exit_code and not found.enabled:
         ctx.exit(1)
@@ -113,9 +126,13 @@ def status(ctx: click.Context, *, as_json: bool, exit_code: bool, quiet: bool) -
 @click.argument("ips", nargs=-1, metavar="[IP]...")
 @click.option("--add", is_flag=True, help="Keep the list and append to it.")
 @click.option("--none", "nobody", is_flag=True, help="Empty the list.")
+@fleet_options
+@wait_option
 @quiet_option
 @same_directory_option
-def allow_ips(*, ips: tuple[str, ...], add: bool, nobody: bool, quiet: bool) -> None:
+def allow_ips(
+    *, ips: tuple[str, ...], add: bool, nobody: bool, wait: int | None, quiet: bool
+) -> None:
     """Set the addresses and networks that are exempt; without any, print them.
 
     IP is an address, a network, or 'me' for who is connected by SSH.
@@ -124,7 +141,7 @@ def allow_ips(*, ips: tuple[str, ...], add: bool, nobody: bool, quiet: bool) -> 
     Example:
       maintenance-wsgi allow-ips --add 203.0.113.7 2001:db8::/32
     """
-    mode = open_mode()
+    mode = open_state(wait=wait)
     if not ips and not nobody:
         found = mode.status()
         if not quiet:
@@ -140,6 +157,7 @@ def allow_ips(*, ips: tuple[str, ...], add: bool, nobody: bool, quiet: bool) -> 
     if not quiet:
         click.echo(f"Set exempt IP-addresses: {' '.join(mode.exemptions) or NONE}")
     _warn_of_closed(mode)
+    wait_for_nodes(wait, quiet=quiet)
 
 
 def _echo_exemptions(mode: MaintenanceMode, exemptions: list[str] | None) -> None:
@@ -175,10 +193,12 @@ def _passed(until: datetime) -> str:
 
 
 def _status_json(found: Status) -> str:
-    return json.dumps(asdict(found), default=datetime.isoformat)
+    return json.dumps(asdict(found) | nodes_json(), default=datetime.isoformat)
 
 
 def _warn_of_closed(mode: MaintenanceMode) -> None:
+    if fleet_mode():
+        return  # the files of this process, which nobody else reads
     for path in (mode.flag_path, mode.list_path):
         try:
             closed = not os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH)
