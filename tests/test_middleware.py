@@ -485,3 +485,21 @@ def test_many_threads_see_each_flip(var: Path, flag: Path) -> None:
     for thread in threads:
         thread.join(30)
     assert codes == [{503}, {200}] * 10
+
+
+def test_cache_fields_go_however_many_names_an_application_makes_up(
+    var: Path, mode: MaintenanceMode
+) -> None:
+    names = [f"X-{number}" for number in range(300)]
+
+    def inventive(_: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        fields = [("Content-Type", "text/plain"), *((name, "1") for name in names)]
+        start_response("200 OK", [*fields, ("X-CDN-Cache-Control", "1")])
+        return [b""]
+
+    mode.enable(exemptions=["192.0.2.9"])
+    middleware = MaintenanceMiddleware(inventive, var)
+    for _ in range(2):
+        answer = call(middleware)
+        assert [name for name in names if answer.all(name) != ["1"]] == []
+        assert answer.all("X-CDN-Cache-Control") == []

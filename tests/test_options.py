@@ -182,3 +182,14 @@ def test_paste_filter_refuses_what_it_does_not_know(ini: Path) -> None:
     ini.write_text(INI.replace("trusted_proxies", "trusted_proxy"))
     with pytest.raises(ConfigError, match="trusted_proxy: there is no such option; did you"):
         loadapp(f"config:{ini}")
+
+
+def test_paste_example(var: Path, tmp_path: Path) -> None:
+    example = Path(__file__).parents[1] / "examples/paste.ini"
+    path = tmp_path / "shop.ini"
+    shop_of_our_own = "paste.app_factory = helpers:shop_factory\n"
+    path.write_text(example.read_text().replace("use = egg:shop\n", shop_of_our_own))
+    application = loadapp(f"config:{path}")
+    assert call(application).code == 200
+    (var / ".maintenance.flag").touch()
+    assert call(application).code == 503

@@ -78,6 +78,12 @@ Environment:
 Exit status: 0 done, 1 refused or failed, 2 wrong usage.
 
 \b
+Completion, in ~/.bashrc, ~/.zshrc, or config.fish:
+  eval "$(_MAINTENANCE_WSGI_COMPLETE=bash_source maintenance-wsgi)"
+  eval "$(_MAINTENANCE_WSGI_COMPLETE=zsh_source maintenance-wsgi)"
+  _MAINTENANCE_WSGI_COMPLETE=fish_source maintenance-wsgi | source
+
+\b
 Example:
   maintenance-wsgi --dir /srv/shop/var enable --ip 203.0.113.7 --until +90m
 """
