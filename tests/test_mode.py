@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -320,6 +321,17 @@ def test_change_that_another_thread_has_noted_is_not_logged(
     mode.is_enabled()
     mode._note(enabled=True)  # noqa: SLF001 (as the thread that comes second)
     assert len(caplog.records) == 1
+
+
+def test_nobody_waits_for_the_list_while_maintenance_is_off(
+    mode: MaintenanceMode, flag: Path, ip_list: Path
+) -> None:
+    ip_list.write_text("203.0.113.7")
+    flag.touch()
+    assert mode.is_enabled()
+    with mode._exempt._reading, ThreadPoolExecutor(1) as pool:  # noqa: SLF001 (as the thread that takes it in)
+        flag.unlink()
+        assert not pool.submit(mode.is_enabled).result(30)
 
 
 def test_change_seen_by_many_threads_is_logged_once(
