@@ -435,6 +435,18 @@ def test_redis_that_is_not_there() -> None:
     assert "hunter2" not in result.output
 
 
+def test_change_without_an_answer_may_have_been_made(url: str, port: int) -> None:
+    succeed(url, "disable")
+    with redis.Redis(port=port) as client:
+        client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
+        try:
+            result = run(f"{url}?socket_timeout=0.3", "enable")
+        finally:
+            client.execute_command("CLIENT", "UNPAUSE")
+    assert result.exit_code == 1
+    assert "the change may have been made: see status" in result.stderr
+
+
 def test_foreign_key_is_left_alone(url: str, port: int) -> None:
     with redis.Redis(port=port) as client:
         client.hset("maintenance-wsgi:{default}:state", "a", "b")
