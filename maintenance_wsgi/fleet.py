@@ -90,10 +90,10 @@ class Fleet:
         self._state_key = f"maintenance-wsgi:{{{name}}}:state"
         self._nodes_key = f"maintenance-wsgi:{{{name}}}:nodes"
         self._channel = f"maintenance-wsgi:{{{name}}}:changes"
-        self.place = self._server.place
+        self.shown_url = self._server.shown_url
 
     def __str__(self) -> str:
-        return f"fleet {self.name!r} at {self.place}"
+        return f"fleet {self.name!r} at {self._server.place}"
 
     def hang_up(self) -> None:
         """End the connections; the next question makes new ones."""

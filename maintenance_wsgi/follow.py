@@ -8,6 +8,7 @@ import random
 import re
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from maintenance_wsgi.errors import StateError
@@ -97,9 +98,12 @@ class FleetFollower:
         with self._fleet.announcements() as wait:
             while not self._ending:
                 self.catch_up()
-                for _ in range(_SLICES):  # so that it ends soon when it is told to
-                    if self._ending or wait(_BEAT_SECONDS / _SLICES):
-                        break
+                self._rest(wait)
+
+    def _rest(self, wait: Callable[[float], bool]) -> None:
+        for _ in range(_SLICES):  # so that it ends soon when it is told to
+            if self._ending or wait(_BEAT_SECONDS / _SLICES):
+                return
 
     def catch_up(self) -> None:
         """Write what the fleet's state is now, and acknowledge it.
