@@ -90,10 +90,10 @@ class Fleet:
         self._state_key = f"maintenance-wsgi:{{{name}}}:state"
         self._nodes_key = f"maintenance-wsgi:{{{name}}}:nodes"
         self._channel = f"maintenance-wsgi:{{{name}}}:changes"
-        self.place = self._server.place
+        self.shown_url = self._server.shown_url
 
     def __str__(self) -> str:
-        return f"fleet {self.name!r} at {self.place}"
+        return f"fleet {self.name!r} at {self._server.place}"
 
     def hang_up(self) -> None:
         """End the connections; the next question makes new ones."""
@@ -173,8 +173,11 @@ class Fleet:
         return names
 
     @contextmanager
-    def announcements(self) -> Iterator[Callable[[float], None]]:
-        """Listen for changes; yields what waits for the next ones, at most so many seconds."""
+    def announcements(self) -> Iterator[Callable[[float], bool]]:
+        """Listen for changes.
+
+        Yields what waits for the next ones, at most so many seconds, and tells whether they came.
+        """
         with self._server.asked() as client:
             channel = client.pubsub(ignore_subscribe_messages=True)
             try:
@@ -185,7 +188,9 @@ class Fleet:
                 channel.close()
 
 
-def _wait(channel: Any, seconds: float) -> None:  # noqa: ANN401 (redis-py's types vary)
-    if channel.get_message(timeout=seconds):
-        while channel.get_message(timeout=0):
-            pass  # several at once are one: look
+def _wait(channel: Any, seconds: float) -> bool:  # noqa: ANN401 (redis-py's types vary)
+    if not channel.get_message(timeout=seconds):
+        return False
+    while channel.get_message(timeout=0):
+        pass  # several at once are one: look
+    return True

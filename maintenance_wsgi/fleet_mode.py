@@ -19,7 +19,6 @@ from maintenance_wsgi.mode import Hold, MaintenanceMode, Status
 
 T = TypeVar("T")
 
-_ATTEMPTS = 20
 _logger = logging.getLogger("maintenance_wsgi")
 
 
@@ -128,9 +127,7 @@ class FleetMode(MaintenanceMode):
 
 
 def _insisting(change: Callable[[], T]) -> T:
-    for _ in range(_ATTEMPTS):
-        try:
+    while True:
+        # It ends: of those who are at it at once, one gets through each time.
+        with suppress(ConflictError):
             return change()
-        except ConflictError:
-            continue
-    return change()

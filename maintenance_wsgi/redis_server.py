@@ -61,7 +61,8 @@ class RedisServer:
             query are redis-py's; `sentinel_...` are for the connections to the Sentinels.
 
     Attributes:
-        place: where it is, without secrets.
+        place: where it is.
+        shown_url: the URL without user, password and options.
 
     Raises:
         ConfigError: the URL is none; it is not shown.
@@ -79,6 +80,7 @@ class RedisServer:
         first = f"{match['user'] or ''}{self._hosts[0]}{path}{match['query'] or ''}"
         self._url = f"{match['scheme']}://{first}"
         self.place = match["hosts"] or match["path"] or "localhost"
+        self.shown_url = url.partition(":")[0] + f"://{match['hosts']}{match['path'] or ''}"
         self._read_options()
 
     def _read_options(self) -> None:

@@ -125,11 +125,15 @@ def test_versions_count_and_no_change_is_none(fleet: Fleet, url: str) -> None:
     assert fleet.read() == found
 
 
-def test_version_of_a_lost_copy_is_another(fleet: Fleet) -> None:
+def test_version_that_follows_an_older_copy_is_another(fleet: Fleet, port: int) -> None:
+    """A replica that took over has lost the last change: its number is given again."""
     first = fleet.write(None, Contents(b"", b""))
-    assert fleet.write(first, Contents(None, b"")).name != Fleet(
-        f"redis://{fleet.place}", "other"
-    ).write(None, Contents(None, b"")).name.replace("-1", "-2")
+    lost = fleet.write(first, Contents(None, b""))
+    with redis.Redis(port=port) as client:
+        client.hset("maintenance-wsgi:{default}:state", "revision", first.name)
+    second = fleet.write(first, Contents(b"", b"203.0.113.7"))
+    assert second.version == lost.version
+    assert second.name != lost.name
 
 
 def test_second_of_two_operators_is_told(fleet: Fleet) -> None:
@@ -316,7 +320,7 @@ def test_command_is_not_run_before_all_have_acknowledged(url: str, fleet: Fleet)
     result = run(url, "run", "--wait=1", "--", "false")
     assert result.exit_code == 1
     assert "not acknowledged within 1 s by web1 (behind)" in result.stderr
-    assert f"m disable --redis redis://{fleet.place} --name default" in result.stderr
+    assert f"m disable --redis {url} --name default" in result.stderr
     assert "is enabled" in succeed(url, "status")
     succeed(url, "disable")
     result = run(url, "run", "--wait=1", "--disable-on-failure", "--", "true")
@@ -433,6 +437,18 @@ def test_redis_that_is_not_there() -> None:
     assert result.exit_code == 1
     assert "does not answer" in result.stderr
     assert "hunter2" not in result.output
+
+
+def test_change_without_an_answer_may_have_been_made(url: str, port: int) -> None:
+    succeed(url, "disable")
+    with redis.Redis(port=port) as client:
+        client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
+        try:
+            result = run(f"{url}?socket_timeout=0.3", "enable")
+        finally:
+            client.execute_command("CLIENT", "UNPAUSE")
+    assert result.exit_code == 1
+    assert "the change may have been made: see status" in result.stderr
 
 
 def test_foreign_key_is_left_alone(url: str, port: int) -> None:

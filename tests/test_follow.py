@@ -1,6 +1,7 @@
 """Followers as they run on the nodes of a fleet: real processes, a real Redis, real faults."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -290,6 +291,30 @@ def test_follower_may_start_before_redis(tmp_path: Path, var: Path) -> None:
             assert run(url, "enable").exit_code == 0
             wait_for(MaintenanceMode(var).is_enabled)
         assert process.end() == 0
+
+
+def commands_of_examples() -> list[str]:
+    examples = Path(__file__).parents[1] / "examples/fleet"
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(examples.iterdir()))
+    lists = re.findall(r"\[maintenance-wsgi, (.*follow.*)\]", text)
+    units = re.findall(r"^ExecStart\w*=-?\S+/maintenance-wsgi (.*)$", text, re.MULTILINE)
+    return sorted({line.replace(",", "") for line in lists} | set(units))
+
+
+@pytest.mark.parametrize("line", commands_of_examples())
+def test_command_of_an_example_runs(
+    line: str, url: str, fleet: Fleet, operator: FleetMode, var: Path
+) -> None:
+    operator.enable()
+    arguments = line.replace("/state", str(var)).split()
+    variables = environ(MAINTENANCE_REDIS=url, MAINTENANCE_DIR=str(var), MAINTENANCE_NODE="web1")
+    with subprocess.Popen([COMMAND, *arguments], env=variables) as process:
+        try:
+            wait_for(lambda: process.poll() == 0 or state_of(fleet, "web1") == "current")
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+    assert MaintenanceMode(var).is_enabled()
 
 
 @contextmanager

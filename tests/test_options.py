@@ -73,6 +73,12 @@ def test_mistake(name: str, text: str, message: str, monkeypatch: pytest.MonkeyP
     assert re.sub("[{}]", "", message) in str(ini.value)
 
 
+def test_variables_of_the_command_are_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REDIS", "NAME", "NODE"):
+        monkeypatch.setenv(f"MAINTENANCE_{name}", "web1")
+    assert options_from_environ() == {}
+
+
 def test_empty_text_counts_as_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAINTENANCE_DIR", "")
     monkeypatch.setenv("MAINTENANCE_RETRY_AFTER", "")

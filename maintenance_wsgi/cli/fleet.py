@@ -128,7 +128,7 @@ def disabling_command() -> str:
     ctx = click.get_current_context()
     program = (ctx.parent or ctx).command_path
     # Where the URL came from the environment, it still does.
-    url = ["--redis", f"redis://{mode.fleet.place}"] if ctx.meta[f"{_URL}.typed"] else []
+    url = ["--redis", mode.fleet.shown_url] if ctx.meta[f"{_URL}.typed"] else []
     return shlex.join([*program.split(), "disable", *url, "--name", mode.fleet.name])
 
 

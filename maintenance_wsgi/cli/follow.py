@@ -47,7 +47,7 @@ def follow(ctx: click.Context, *, node: str | None, adopt: bool, once: bool) -> 
 
     \b
     Example:
-      maintenance-wsgi --dir /srv/shop/var follow --redis redis://10.0.0.5/0
+      maintenance-wsgi follow --dir /srv/shop/var --redis redis://10.0.0.5/0
     """
     fleet = open_fleet()
     if fleet is None:
