@@ -31,6 +31,8 @@ _MAX_IPV4, _MAX_IPV6 = (1 << 32) - 1, (1 << 128) - 1
 _MAPPED = 0xFFFF  # ::ffff:0:0/96 without its last 32 bits
 _LINK_LOCAL = 0xFE80 >> 6  # fe80::/10 without its last 118 bits (RFC 4291 section 2.5.6)
 _LOW = (1 << 64) - 1
+_SHIFT = 129  # bits of an end, which may lie one behind the last address
+_END = (1 << _SHIFT) - 1
 # The longest address, ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255, has 45 characters. A longer
 # text is refused before any pattern, any int() and the cache see it.
 _MAX_ADDRESS = 45
@@ -143,9 +145,11 @@ class NetworkSet:
     __slots__ = ("_count", "_ipv4", "_ipv6_high", "_ipv6_low")
 
     def __init__(self, networks: Iterable[IPNetwork] = ()) -> None:
-        ranges: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
+        # A range is one number, first and end side by side: a million pairs would leave the
+        # memory of the process in tatters.
+        ranges: dict[int, list[int]] = {4: [], 6: []}
         for network in networks:
-            ranges[network.version].append((network.first, network.last + 1))
+            ranges[network.version].append(network.first << _SHIFT | network.last + 1)
         self._count = len(ranges[4]) + len(ranges[6])
         self._ipv4 = array("Q", _merged_bounds(ranges[4]))
         ipv6 = _merged_bounds(ranges[6])
@@ -169,10 +173,11 @@ class NetworkSet:
         return bisect_right(self._ipv6_low, low, start, end) & 1 == 1
 
 
-def _merged_bounds(ranges: list[tuple[int, int]]) -> list[int]:
+def _merged_bounds(ranges: list[int]) -> list[int]:
     ranges.sort()
     bounds: list[int] = []
-    for first, end in ranges:
+    for both in ranges:
+        first, end = both >> _SHIFT, both & _END
         if bounds and first <= bounds[-1]:
             bounds[-1] = max(bounds[-1], end)
         else:
