@@ -85,12 +85,12 @@ class Fleet:
     """
 
     def __init__(self, url: str, name: str = "default") -> None:
-        self.name = checked_name("--name", name)
+        self.name: str = checked_name("--name", name)
         self._server = RedisServer(url)
         self._state_key = f"maintenance-wsgi:{{{name}}}:state"
         self._nodes_key = f"maintenance-wsgi:{{{name}}}:nodes"
         self._channel = f"maintenance-wsgi:{{{name}}}:changes"
-        self.shown_url = self._server.shown_url
+        self.shown_url: str = self._server.shown_url
 
     def __str__(self) -> str:
         return f"fleet {self.name!r} at {self._server.place}"

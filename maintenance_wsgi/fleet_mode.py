@@ -45,7 +45,7 @@ class FleetMode(MaintenanceMode):
 
     def __init__(self, fleet: Fleet, directory: str, *, begins: bool = False) -> None:
         super().__init__(directory)
-        self.fleet = fleet
+        self.fleet: Fleet = fleet
         self.revision: Revision | None = None
         self._begins = begins
         self._copy = MaintenanceMode(directory)

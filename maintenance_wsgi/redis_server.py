@@ -79,8 +79,8 @@ class RedisServer:
         path = f"/{database}" if self._kind == "sentinel" else match["path"] or ""
         first = f"{match['user'] or ''}{self._hosts[0]}{path}{match['query'] or ''}"
         self._url = f"{match['scheme']}://{first}"
-        self.place = match["hosts"] or match["path"] or "localhost"
-        self.shown_url = url.partition(":")[0] + f"://{match['hosts']}{match['path'] or ''}"
+        self.place: str = match["hosts"] or match["path"] or "localhost"
+        self.shown_url: str = url.partition(":")[0] + f"://{match['hosts']}{match['path'] or ''}"
         self._read_options()
 
     def _read_options(self) -> None:

@@ -62,7 +62,7 @@ def fleet_options(command: Callable[..., None]) -> Callable[..., None]:
     return url(name(command))
 
 
-wait_option = click.option(
+wait_option: Callable[[Any], Any] = click.option(
     "--wait",
     type=click.IntRange(1),
     metavar="SECONDS",
