@@ -412,6 +412,8 @@ def test_wrong_name_is_refused(name: str) -> None:
         ([*USER, "~*", "&*", "+@all", "-publish"], f"u:{SECRET}@", BOTH[:1], "ACL"),
         ([*USER, "~*", "&*", "+@all", "-hset"], f"u:{SECRET}@", BOTH, "ACL"),
         (["--rename-command", "EVAL", ""], "", BOTH, "Redis 5 or newer is needed"),
+        # Redis names the arguments of a command that it does not know.
+        (["--rename-command", "AUTH", ""], f":{SECRET}@", BOTH, "with args beginning with: '***'"),
         (["--maxmemory", "1"], "", BOTH, "used memory > 'maxmemory'"),
         (["--cluster-enabled", "yes"], "", BOTH[:1], "Hash slot not served"),
     ],
