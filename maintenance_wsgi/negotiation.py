@@ -1,6 +1,7 @@
 """Which format and which language a client prefers; no header value is too odd for an answer."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from operator import itemgetter
 
@@ -80,7 +81,7 @@ def _choose_language(accept_language: str, offered: tuple[str, ...]) -> str | No
 
 
 def _preferences(read: Callable[[], Accept]) -> Accept:
-    try:
-        return read()
-    except IndexError:  # a parameter named "*" is too much for werkzeug before 3.1.9
-        return Accept()
+    preferences = Accept()
+    with suppress(IndexError):  # a parameter named "*" is too much for werkzeug before 3.1.9
+        preferences = read()
+    return preferences
