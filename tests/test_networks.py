@@ -187,3 +187,19 @@ def test_families_never_meet() -> None:
     everything = NetworkSet([IPNetwork("0.0.0.0/0")])
     assert Address(4, 2**32 - 1) in everything
     assert Address(6, 1) not in everything
+
+
+@pytest.mark.parametrize(
+    ("network", "inside", "outside"),
+    [
+        pytest.param("2001:db8:0:0:8000::/65", "2001:db8:0:0:8000::", "2001:db8::", id="upper"),
+        pytest.param("2001:db8::/65", "2001:db8::7fff:0:0:0", "2001:db8:0:0:8000::", id="lower"),
+    ],
+)
+def test_halves_of_a_64_are_told_apart(network: str, inside: str, outside: str) -> None:
+    half = NetworkSet([IPNetwork(network)])
+    within, beside = parse_address(inside), parse_address(outside)
+    assert within is not None
+    assert beside is not None
+    assert within in half
+    assert beside not in half
