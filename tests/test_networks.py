@@ -31,6 +31,11 @@ NETWORKS = st.one_of(
         pytest.param("::FFFF:cb00:7107", "203.0.113.7", id="mapped-hex"),
         pytest.param("64:ff9b::c633:6407", "64:ff9b::c633:6407", id="nat64-is-not-folded"),
         pytest.param("::", "::", id="unspecified"),
+        pytest.param(
+            "2001:0db8:ffff:ffff:ffff:ffff:255.255.255.255",
+            "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
+            id="longest",
+        ),
     ],
 )
 def test_address_is_read_in_any_spelling(text: str, canonical: str) -> None:
@@ -126,6 +131,7 @@ def test_network(text: str, canonical: str | None) -> None:
         ('fe80::1%"x', None),
         ("fe80::1% :", None),
         ("198.51.100.7:", None),
+        ("198.51.100.7:65535", "198.51.100.7"),
         ("198.51.100.7:65536", None),
         ("198.51.100.7:+80", None),
         ("[198.51.100.7]:80", None),
