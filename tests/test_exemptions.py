@@ -76,6 +76,7 @@ def test_refused_entries_are_all_named() -> None:
 def test_many_bad_entries_are_counted() -> None:
     assert describe_bad(parse_exemptions(b"a b").bad) == "'a' (line 1), 'b' (line 1)"
     assert "more" not in describe_bad(parse_exemptions(b" x" * 10).bad)
+    assert describe_bad(parse_exemptions(b" x" * 11).bad).endswith("and 1 more")
     texts = [f"bad{number}" for number in range(12)]
     assert describe_bad(parse_exemptions(" ".join(texts).encode()).bad).endswith("and 2 more")
     with pytest.raises(EntryError, match="and 2 more"):

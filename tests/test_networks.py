@@ -31,6 +31,11 @@ NETWORKS = st.one_of(
         pytest.param("::FFFF:cb00:7107", "203.0.113.7", id="mapped-hex"),
         pytest.param("64:ff9b::c633:6407", "64:ff9b::c633:6407", id="nat64-is-not-folded"),
         pytest.param("::", "::", id="unspecified"),
+        pytest.param(
+            "2001:0db8:ffff:ffff:ffff:ffff:255.255.255.255",
+            "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
+            id="longest",
+        ),
     ],
 )
 def test_address_is_read_in_any_spelling(text: str, canonical: str) -> None:
@@ -126,6 +131,7 @@ def test_network(text: str, canonical: str | None) -> None:
         ('fe80::1%"x', None),
         ("fe80::1% :", None),
         ("198.51.100.7:", None),
+        ("198.51.100.7:65535", "198.51.100.7"),
         ("198.51.100.7:65536", None),
         ("198.51.100.7:+80", None),
         ("[198.51.100.7]:80", None),
@@ -187,3 +193,19 @@ def test_families_never_meet() -> None:
     everything = NetworkSet([IPNetwork("0.0.0.0/0")])
     assert Address(4, 2**32 - 1) in everything
     assert Address(6, 1) not in everything
+
+
+@pytest.mark.parametrize(
+    ("network", "inside", "outside"),
+    [
+        pytest.param("2001:db8:0:0:8000::/65", "2001:db8:0:0:8000::", "2001:db8::", id="upper"),
+        pytest.param("2001:db8::/65", "2001:db8::7fff:0:0:0", "2001:db8:0:0:8000::", id="lower"),
+    ],
+)
+def test_halves_of_a_64_are_told_apart(network: str, inside: str, outside: str) -> None:
+    half = NetworkSet([IPNetwork(network)])
+    within, beside = parse_address(inside), parse_address(outside)
+    assert within is not None
+    assert beside is not None
+    assert within in half
+    assert beside not in half
