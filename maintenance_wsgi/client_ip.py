@@ -7,7 +7,6 @@ trusted proxies wrote them. Whatever cannot be read ends the search with no clie
 it, to fall back to another header or to answer the proxy's own address lets strangers in.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import lru_cache
@@ -16,6 +15,7 @@ from typing import Any
 from netaddr import IPNetwork
 
 from maintenance_wsgi.errors import ConfigError, ConfigTypeError, list_of_texts
+from maintenance_wsgi.forwarded import OWS, TOKEN, Hop, forwarded_hops
 from maintenance_wsgi.networks import (
     Address,
     NetworkSet,
@@ -24,25 +24,12 @@ from maintenance_wsgi.networks import (
     parse_node,
 )
 
-# A piece of a header, and the address it spells, if any.
-Hop = tuple[str, Address | None]
-
 _UNIX = "unix:"
 # What servers report as the peer of a Unix socket: gunicorn and cheroot an empty text, waitress
 # "localhost", werkzeug "<local>", uWSGI "0.0.0.0", others "@" or nothing at all.
 _UNIX_PEERS = {"", "localhost", "<local>", "0.0.0.0", "@"}  # noqa: S104 (a text to compare with, no socket is bound)
 # So many clients are kept, if what was said of them has no more characters than that.
 _KEPT, _MAX_KEPT = 1024, 300
-_OWS = " \t"  # RFC 9110 section 5.6.3; str.strip() alone takes no-break spaces and more
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
-_QUOTED = r'"(?:[^"\\]|\\.)*+"'
-_DELIMITER = re.compile(rf'{_QUOTED}|[,"]', re.DOTALL)
-_PAIR = re.compile(
-    rf'(?P<name>{_TOKEN.pattern})=(?P<value>{_QUOTED}|[^\s",;]*)[ \t]*(?:;[ \t;]*|\Z)',
-    re.DOTALL,
-)
-_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
-_OBFUSCATED_PORT = re.compile(r":_[0-9A-Za-z._-]+\Z")  # RFC 7239 section 6.2
 
 
 class Reason(StrEnum):
@@ -101,7 +88,7 @@ class ClientIPResolver:
     def _resolve(
         self, text: object, value: object, trace: list[Hop] | None = None
     ) -> tuple[Address | None, Reason]:
-        peer = parse_node(text.strip(_OWS)) if isinstance(text, str) else None
+        peer = parse_node(text.strip(OWS)) if isinstance(text, str) else None
         if peer is None:
             if not (self.trusts_unix and is_unix_peer(text)):
                 return None, Reason.UNKNOWN_PEER
@@ -150,7 +137,7 @@ class ClientIPResolver:
 def _environ_key(header: str) -> str:
     if not isinstance(header, str):
         raise ConfigTypeError(f"client_ip_header takes one header name, not {header!r}")
-    if not _TOKEN.fullmatch(header):
+    if not TOKEN.fullmatch(header):
         raise ConfigError(
             f"client_ip_header: {header!r} is no header name; write X-Forwarded-For,"
             " Forwarded or the one header that your proxy sets"
@@ -185,7 +172,7 @@ def peer_text(environ: Mapping[str, Any]) -> object:
 
 
 def _header_text(value: object) -> str:
-    return value.strip(_OWS) if isinstance(value, str) else ""
+    return value.strip(OWS) if isinstance(value, str) else ""
 
 
 def is_unix_peer(text: object) -> bool:
@@ -201,58 +188,12 @@ def _forwarded_for_hops(value: str) -> Iterator[Hop]:
     end = len(value)
     while end >= 0:
         comma = value.rfind(",", 0, end)
-        text = value[comma + 1 : end].strip(_OWS)
+        text = value[comma + 1 : end].strip(OWS)
         yield text, parse_node(text)
         end = comma
 
 
-def _forwarded_hops(value: str) -> Iterator[Hop]:
-    for element in reversed(_forwarded_elements(value)):
-        text = element.strip(_OWS)
-        yield text, _forwarded_node(text)
-
-
-def _forwarded_elements(value: str) -> list[str]:
-    """Split at the commas outside quoted strings (RFC 7239 section 4)."""
-    elements = []
-    start = 0
-    for delimiter in _DELIMITER.finditer(value):
-        if delimiter[0] == '"':
-            # Never closed: where the proxy's own element begins is anybody's guess.
-            return ['"']
-        if delimiter[0] == ",":
-            elements.append(value[start : delimiter.start()])
-            start = delimiter.end()
-    return [*elements, value[start:]]
-
-
-def _forwarded_node(element: str) -> Address | None:
-    element = element.lstrip(" \t;")
-    pairs: dict[str, str] = {}
-    position = 0
-    while position < len(element):
-        pair = _PAIR.match(element, position)
-        if pair is None or (name := pair["name"].lower()) in pairs:
-            return None
-        pairs[name] = pair["value"]
-        position = pair.end()
-    return _read_forwarded_for(pairs.get("for", ""))
-
-
-def _read_forwarded_for(value: str) -> Address | None:
-    if value.startswith('"'):
-        node = _QUOTED_PAIR.sub(r"\1", value[1:-1])
-    elif _TOKEN.fullmatch(value):
-        node = value
-    else:
-        return None
-    node = _OBFUSCATED_PORT.sub("", node)
-    if node.count(":") > 1 and not node.startswith("["):
-        return None  # RFC 7239 section 6: an IPv6 address is enclosed in square brackets
-    return parse_node(node)
-
-
 _LIST_HEADERS: dict[str, Callable[[str], Iterator[Hop]]] = {
     "HTTP_X_FORWARDED_FOR": _forwarded_for_hops,
-    "HTTP_FORWARDED": _forwarded_hops,
+    "HTTP_FORWARDED": forwarded_hops,
 }

@@ -12,13 +12,13 @@ from typing import Any
 
 from maintenance_wsgi.client_ip import (
     ClientIPResolver,
-    Hop,
     Reason,
     is_unix_peer,
     peer_text,
 )
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.exempt_paths import ExemptPaths
+from maintenance_wsgi.forwarded import Hop
 from maintenance_wsgi.hints import shown_text, usual_mistakes
 from maintenance_wsgi.mode import MaintenanceMode
 from maintenance_wsgi.networks import Address, NetworkSet, parse_node

@@ -7,16 +7,14 @@ client's, so that an exempt proxy lets everybody in who comes through it. With t
     application = MaintenanceMiddleware(application, "var", trusted_proxies=["127.0.0.1"])
 """
 
-import logging
 import os
-import time
 from collections.abc import Iterable
 from functools import partial
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Self
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from maintenance_wsgi.client_ip import ClientIPResolver, Reason, peer_text
+from maintenance_wsgi.client_ip import ClientIPResolver
 from maintenance_wsgi.details import checked_seconds
 from maintenance_wsgi.errors import ConfigError, ConfigTypeError
 from maintenance_wsgi.exempt_paths import ExemptPaths
@@ -24,13 +22,13 @@ from maintenance_wsgi.explanation import Explanation, explain
 from maintenance_wsgi.mode import MaintenanceMode
 from maintenance_wsgi.options import options_from_environ
 from maintenance_wsgi.page import MaintenancePage
+from maintenance_wsgi.trust_warnings import TrustWarnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from _typeshed import OptExcInfo
 
-_logger = logging.getLogger("maintenance_wsgi")
 _MARK = "x-maintenance-mode"
 _EXEMPT = ("X-Maintenance-Mode", "exempt")
 _PRIVATE_EXEMPT = [("Cache-Control", "private, no-store"), _EXEMPT]
@@ -38,13 +36,6 @@ _PRIVATE_EXEMPT = [("Cache-Control", "private, no-store"), _EXEMPT]
 # cache a "...-Cache-Control" of its own; nginx obeys X-Accel-Expires, Akamai Edge-Control.
 _CACHE_FIELDS = {"expires", "surrogate-control", "x-accel-expires", "edge-control"}
 _KEPT_NAMES = 256
-_WARNING_INTERVAL = 60.0
-# What proxies send by default; a stranger's is worth a warning whichever header is configured.
-_FORWARDING_FIELDS = {
-    "X-Forwarded-For": "HTTP_X_FORWARDED_FOR",
-    "X-Real-IP": "HTTP_X_REAL_IP",
-    "Forwarded": "HTTP_FORWARDED",
-}
 
 
 class MaintenanceMiddleware:
@@ -90,8 +81,7 @@ class MaintenanceMiddleware:
         self._page = MaintenancePage(retry_after, page, cors_origins)
         self._mode = mode if isinstance(mode, MaintenanceMode) else MaintenanceMode(mode)
         self._application = self._load(application)
-        self._next_warning = 0.0
-        self._held_back = 0
+        self._warn_of_trust = TrustWarnings(self._resolver)
 
     @classmethod
     def from_environ(cls, application: WSGIApplication | str) -> Self:
@@ -135,32 +125,6 @@ class MaintenanceMiddleware:
         """
         return explain(environ, self._mode, self._resolver, self._exempt_paths)
 
-    def _warn_of_trust(self, environ: WSGIEnvironment, reason: Reason) -> None:
-        hint = _TRUST_HINTS.get(reason)
-        if hint is None:
-            return
-        name, value = self._forwarding_field(environ)
-        if reason is Reason.DIRECT_PEER and not value:
-            return
-        now = time.monotonic()
-        if now < self._next_warning:
-            self._held_back += 1
-            return
-        held_back, self._held_back = self._held_back, 0
-        self._next_warning = now + _WARNING_INTERVAL
-        peer = ascii(peer_text(environ))[:80]
-        header = f"{name}: {ascii(value)[:200]}"
-        more = f" ({held_back} more of this kind since the last)" if held_back else ""
-        _logger.warning("blocked a request from %s (%s): %s%s", peer, header, hint, more)
-
-    def _forwarding_field(self, environ: WSGIEnvironment) -> tuple[str, str]:
-        value = self._resolver.header_value(environ)
-        if not value:
-            for name, key in _FORWARDING_FIELDS.items():
-                if key in environ:
-                    return name, str(environ[key])
-        return self._resolver.header, value
-
     def _load(self, application: WSGIApplication | str) -> WSGIApplication:
         if isinstance(application, str):
             named = _NamedApplication(application)
@@ -176,18 +140,6 @@ def wrap(name: str) -> MaintenanceMiddleware:
     `MaintenanceMiddleware.from_environ(name)`, which says what is read and what is raised.
     """
     return MaintenanceMiddleware.from_environ(name)
-
-
-_TRUST_HINTS = {
-    Reason.DIRECT_PEER: "the header is ignored, because the peer is no trusted proxy;"
-    " if it is a proxy of yours, add it to trusted_proxies, and name its client_ip_header",
-    Reason.UNKNOWN_PEER: "the peer is no IP address, so the client is unknown;"
-    " if it is a Unix socket of your proxy, add 'unix:' to trusted_proxies",
-    Reason.NO_HEADER: "the peer is trusted but did not send the configured header, so the client"
-    " is unknown; let the proxy set it, or the server pass it on",
-    Reason.EMPTY_ENTRY: "the header has an empty entry where the client's address is looked for",
-    Reason.UNREADABLE_ENTRY: "the header has no address where the client's is looked for",
-}
 
 
 class _NamedApplication:

@@ -15,11 +15,11 @@ TYPED = Path(__file__).parent / "typing"
 PROGRAMS = Path(sys.executable).parent
 
 
-def run(name: str, *arguments: str, cwd: Path = TYPED) -> str:
+def run(name: str, *arguments: str) -> str:
     environ = os.environ | {"PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
     return subprocess.run(
         [PROGRAMS / name, *arguments],
-        cwd=cwd,
+        cwd=TYPED.parents[1],
         env=environ,
         capture_output=True,
         text=True,

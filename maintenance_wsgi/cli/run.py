@@ -62,12 +62,7 @@ def run(  # noqa: PLR0913 (the options of enable)
     """
     mode = open_state(wait=wait)
     options = window(ips, message, until, retry_after)
-    if shutil.which(command[0], os.F_OK) is None:
-        click.echo(f"Error: {command[0]!r} is no command; nothing was changed", err=True)
-        ctx.exit(_NOT_FOUND)
-    if shutil.which(command[0]) is None:
-        click.echo(f"Error: {command[0]!r} may not be executed; nothing was changed", err=True)
-        ctx.exit(_NOT_EXECUTABLE)
+    _refuse_what_cannot_run(ctx, command[0])
     switched_on = False
     try:
         with mode.enabled(**options, disable_on_failure=disable_on_failure) as switched_on:
@@ -85,6 +80,15 @@ def run(  # noqa: PLR0913 (the options of enable)
         elif not disable_on_failure:
             warn(f"{failed}: maintenance mode stays on; end it with: {disabling_command()}")
         ctx.exit(failure.returncode)
+
+
+def _refuse_what_cannot_run(ctx: click.Context, name: str) -> None:
+    if shutil.which(name, os.F_OK) is None:
+        click.echo(f"Error: {name!r} is no command; nothing was changed", err=True)
+        ctx.exit(_NOT_FOUND)
+    if shutil.which(name) is None:
+        click.echo(f"Error: {name!r} may not be executed; nothing was changed", err=True)
+        ctx.exit(_NOT_EXECUTABLE)
 
 
 def _tell_beginning(*, switched_on: bool, quiet: bool) -> None:
