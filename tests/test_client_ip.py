@@ -195,3 +195,17 @@ def test_answer_is_trusted_only_where_every_hop_is(value: str) -> None:
     address, reason = ClientIPResolver(TRUSTED).resolve(environ)
     trusted = address is not None and any(str(address) in IPNetwork(entry) for entry in TRUSTED)
     assert trusted == (reason is Reason.ALL_TRUSTED)
+
+
+def test_reasons_keep_their_names() -> None:
+    """`explain --json` prints them."""
+    assert {str(reason) for reason in Reason} == {
+        "direct_peer",
+        "rightmost_untrusted",
+        "all_trusted",
+        "single_header",
+        "unknown_peer",
+        "no_header",
+        "empty_entry",
+        "unreadable_entry",
+    }

@@ -200,9 +200,17 @@ def test_families_never_meet() -> None:
     [
         pytest.param("2001:db8:0:0:8000::/65", "2001:db8:0:0:8000::", "2001:db8::", id="upper"),
         pytest.param("2001:db8::/65", "2001:db8::7fff:0:0:0", "2001:db8:0:0:8000::", id="lower"),
+        pytest.param("2001:db8::1", "2001:db8::1", "2001:db8::", id="one-before"),
+        pytest.param("2001:db8::1", "2001:db8::1", "2001:db8::2", id="one-after"),
+        pytest.param(
+            "2001:db8::ffff:ffff:ffff:ffff",
+            "2001:db8::ffff:ffff:ffff:ffff",
+            "2001:db8:0:1::",
+            id="last",
+        ),
     ],
 )
-def test_halves_of_a_64_are_told_apart(network: str, inside: str, outside: str) -> None:
+def test_neighbours_are_told_apart(network: str, inside: str, outside: str) -> None:
     half = NetworkSet([IPNetwork(network)])
     within, beside = parse_address(inside), parse_address(outside)
     assert within is not None
