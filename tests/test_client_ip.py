@@ -84,6 +84,8 @@ def test_limits_of_the_promise(var: Path, flag: Path) -> None:
         ("10.0.0.1", "X-Forwarded-For", "1.2.3.4, ", Reason.EMPTY_ENTRY),
         ("10.0.0.1", "X-Forwarded-For", ", 10.0.0.2", Reason.EMPTY_ENTRY),
         ("10.0.0.1", "X-Forwarded-For", ",", Reason.EMPTY_ENTRY),
+        ("10.0.0.1", "X-Forwarded-For", "X1.2.3.4X", Reason.UNREADABLE_ENTRY),
+        ("10.0.0.1", "Forwarded", "Xfor=1.2.3.4", Reason.UNREADABLE_ENTRY),
         ("10.0.0.1", "X-Forwarded-For", "1.2.3.4, x", Reason.UNREADABLE_ENTRY),
         ("10.0.0.1", "Forwarded", 'for=1.2.3.4, for="5.6.7.8', Reason.UNREADABLE_ENTRY),
         ("", "X-Forwarded-For", "198.51.100.7", Reason.UNKNOWN_PEER),

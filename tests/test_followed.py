@@ -190,9 +190,16 @@ class SlowParser(Parser):
 def together(
     count: int, read: Callable[[], bytes | None], then: Callable[[], object]
 ) -> set[object]:
-    """Let many threads read at once, do something while they wait, and return what they got."""
+    """Let many threads read at once, do something once all have begun, return what they got."""
+    begun = threading.Barrier(count + 1)
+
+    def begin() -> bytes | None:
+        begun.wait(30)
+        return read()
+
     with ThreadPoolExecutor(count) as pool:
-        results = [pool.submit(read) for _ in range(count)]
+        results = [pool.submit(begin) for _ in range(count)]
+        begun.wait(30)
         then()
         return {result.result(30) for result in results}
 
@@ -213,6 +220,8 @@ def test_changed_file_is_parsed_by_one_thread_and_awaited_by_the_others(path: Pa
 
     assert together(64, followed.read, release) == {b"new"}
     assert parser.seen == [b"old", b"new"]
+    # Of those that waited, the first read what had come meanwhile, for all of them.
+    assert 2 <= followed._begun <= 32  # noqa: SLF001 (a reading leaves no other trace)
 
 
 def test_change_during_a_reading_is_seen_by_whoever_comes_after_it(path: Path) -> None:
