@@ -121,6 +121,7 @@ def shop(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
         ("CDN-Cache-Control", "max-age=3600"),
         ("Cloudflare-CDN-Cache-Control", "max-age=3600"),
         ("X-Accel-Expires", "3600"),
+        ("Edge-Control", "max-age=3600"),
     ]
     start_response("200 OK", fields)
     return [f"shop at {environ['PATH_INFO']}".encode()]

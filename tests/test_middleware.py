@@ -105,6 +105,15 @@ def test_mark_of_the_application_is_replaced(wrap: Wrap, flag: Path, ip_list: Pa
     flag.touch()
     ip_list.write_text(EXEMPT)
     assert call(wrap(application), make_environ(EXEMPT)).all("X-Maintenance-Mode") == ["exempt"]
+    healthy = MaintenanceMiddleware(application, ip_list.parent, exempt_paths=["/healthz"])
+    assert call(healthy, make_environ(path="/healthz"))["X-Maintenance-Mode"] == "exempt"
+
+
+@pytest.mark.parametrize(
+    "name", ["wsgiref.simple_server:demo_app", "wsgiref.simple_server:WSGIServer.get_app"]
+)
+def test_application_may_be_named_with_dots(name: str, var: Path) -> None:
+    MaintenanceMiddleware(name, var)
 
 
 @pytest.mark.parametrize(
