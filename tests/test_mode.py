@@ -1,3 +1,4 @@
+import json
 import logging
 import os
 import pwd
@@ -626,3 +627,17 @@ def test_writers_lose_nothing_of_each_other(var: Path, mode: MaintenanceMode) ->
     assert [writer.wait(60) for writer in writers] == [0, 0, 0]
     assert len(mode.exemptions) == 60
     assert sorted(os.listdir(var)) == [".maintenance.ip"]
+
+
+@pytest.mark.parametrize(
+    ("lists", "left"),
+    [(["€", "€"], b"203.0.113.7"), (["€", "203.0.113.7"], b"?")],
+    ids=["both", "the-first"],
+)
+def test_block_ends_though_somebody_wrote_odd_lists_into_its_flag(
+    lists: list[str], left: bytes, mode: MaintenanceMode, flag: Path, ip_list: Path
+) -> None:
+    with mode.enabled(exemptions=["203.0.113.7"]):
+        flag.write_text(json.dumps(json.loads(flag.read_text()) | {"lists": lists}))
+    assert not flag.exists()
+    assert ip_list.read_bytes() == left
