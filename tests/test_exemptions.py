@@ -39,6 +39,7 @@ def test_given_case(case: dict[str, Any], var: Path, flag: Path, ip_list: Path) 
         pytest.param(b"# office\n1.2.3.4#me, 1.2.3.5\n", ("1.2.3.4",), [], id="comments"),
         pytest.param(b"\xef\xbb\xbf1.2.3.4", ("1.2.3.4",), [], id="byte-order-mark"),
         pytest.param(b"\0\n1.2.3.4\x0b\0", ("1.2.3.4",), [], id="what-magento-trims"),
+        pytest.param(b"X1.2.3.4X", (), [(1, "X1.2.3.4X")], id="no-more-than-that"),
         pytest.param(
             b"1.2.3.4,\xff5.6.7.8,::1", ("1.2.3.4", "::1"), [(1, "\\xff5.6.7.8")], id="bytes"
         ),

@@ -171,6 +171,10 @@ def test_unreadable_file_is_logged_once_and_the_last_value_kept(
     path.rmdir() if path.is_dir() else path.unlink()
     path.write_bytes(b"two")
     assert followed.read() == b"two"
+    path.unlink()
+    make(path)
+    assert followed.read() is None
+    assert len(caplog.records) == 2
 
 
 class SlowParser(Parser):
