@@ -208,6 +208,8 @@ def test_families_never_meet() -> None:
             "2001:db8:0:1::",
             id="last",
         ),
+        pytest.param(f"{'ffff:' * 7}fffe", f"{'ffff:' * 7}fffe", f"{'ffff:' * 7}ffff", id="end"),
+        pytest.param("8000::/1", f"{'ffff:' * 7}ffff", "7fff::", id="to-the-end"),
     ],
 )
 def test_neighbours_are_told_apart(network: str, inside: str, outside: str) -> None:
