@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from maintenance_wsgi.errors import ConfigError, list_of_texts
+from maintenance_wsgi.forwarded import TOKEN
 
 _ANY = "*"
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_~-]+")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _MAX_TOKENS = 1000
 _EXPOSED = ("Access-Control-Expose-Headers", "Retry-After, X-Maintenance-Mode")
 
@@ -79,4 +79,4 @@ def _tokens(value: str) -> list[str]:
     if len(value) > _MAX_TOKENS:
         return []
     tokens = [token.strip(" \t") for token in value.split(",")]
-    return tokens if all(map(_TOKEN.fullmatch, tokens)) else []
+    return tokens if all(map(TOKEN.fullmatch, tokens)) else []

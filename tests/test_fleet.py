@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,30 +29,6 @@ pytestmark = pytest.mark.servers
 SECRET = "hunter2%21"  # noqa: S105 (nobody's)
 USER = ["--user", "u", "on", ">hunter2!"]
 BOTH = ["enable", "follow"]
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as port:
-        yield port
-
-
-@pytest.fixture
-def url(port: int, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Give a Redis that is empty."""
-    for name in os.environ:
-        if name.startswith("MAINTENANCE_"):
-            monkeypatch.delenv(name)
-    with redis.Redis(port=port) as client:
-        client.flushall()
-    return f"redis://127.0.0.1:{port}/0"
-
-
-@pytest.fixture
-def fleet(url: str) -> Iterator[Fleet]:
-    fleet = Fleet(url)
-    yield fleet
-    fleet.hang_up()
 
 
 def run(url: str, command: str, *arguments: str) -> Result:

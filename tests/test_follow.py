@@ -30,26 +30,6 @@ pytestmark = pytest.mark.servers
 ON, OFF = Contents(b"{}\n", b"203.0.113.7"), Contents(None, b"203.0.113.7")
 
 
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as port:
-        yield port
-
-
-@pytest.fixture
-def url(port: int) -> str:
-    with redis.Redis(port=port) as client:
-        client.flushall()
-    return f"redis://127.0.0.1:{port}/0"
-
-
-@pytest.fixture
-def fleet(url: str) -> Iterator[Fleet]:
-    fleet = Fleet(url)
-    yield fleet
-    fleet.hang_up()
-
-
 @pytest.fixture
 def operator(fleet: Fleet, tmp_path: Path) -> FleetMode:
     """Give who switches the fleet, which is off."""
