@@ -7,5 +7,5 @@ from maintenance_wsgi.errors import MaintenanceError as MaintenanceError
 from maintenance_wsgi.errors import StateError as StateError
 from maintenance_wsgi.middleware import MaintenanceMiddleware as MaintenanceMiddleware
 from maintenance_wsgi.middleware import wrap as wrap
-from maintenance_wsgi.mode import MaintenanceMode as MaintenanceMode
-from maintenance_wsgi.mode import Status as Status
+from maintenance_wsgi.state.mode import MaintenanceMode as MaintenanceMode
+from maintenance_wsgi.state.mode import Status as Status

@@ -62,7 +62,7 @@ def _is_encodable(text: str) -> bool:
         return False
 
 
-def list_of_texts(name: str, values: Iterable[str]) -> tuple[str, ...]:
+def string_tuple(name: str, values: Iterable[str]) -> tuple[str, ...]:
     """Return `values` as a tuple, refusing the single text that was meant as a list.
 
     Raises:

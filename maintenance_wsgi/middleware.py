@@ -14,15 +14,15 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Self
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from maintenance_wsgi.client_ip import ClientIPResolver
-from maintenance_wsgi.details import checked_seconds
+from maintenance_wsgi.config import options_from_environ
+from maintenance_wsgi.diagnosis.explanation import Explanation, explain
+from maintenance_wsgi.diagnosis.trust_warnings import TrustWarnings
 from maintenance_wsgi.errors import ConfigError, ConfigTypeError
-from maintenance_wsgi.exempt_paths import ExemptPaths
-from maintenance_wsgi.explanation import Explanation, explain
-from maintenance_wsgi.mode import MaintenanceMode
-from maintenance_wsgi.options import options_from_environ
-from maintenance_wsgi.page import MaintenancePage
-from maintenance_wsgi.trust_warnings import TrustWarnings
+from maintenance_wsgi.request.client_ip import ClientIPResolver
+from maintenance_wsgi.request.exempt_paths import ExemptPaths
+from maintenance_wsgi.response.unavailable import UnavailableResponse
+from maintenance_wsgi.state.flag import validate_seconds
+from maintenance_wsgi.state.mode import MaintenanceMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,10 +75,10 @@ class MaintenanceMiddleware:
         cors_origins: Iterable[str] = (),
     ) -> None:
         if retry_after is not None:
-            checked_seconds("retry_after", retry_after)
+            validate_seconds("retry_after", retry_after)
         self._resolver = ClientIPResolver(trusted_proxies, client_ip_header)
         self._exempt_paths = ExemptPaths(exempt_paths)
-        self._page = MaintenancePage(retry_after, page, cors_origins)
+        self._page = UnavailableResponse(retry_after, page, cors_origins)
         self._mode = mode if isinstance(mode, MaintenanceMode) else MaintenanceMode(mode)
         self._application = self._load(application)
         self._warn_of_trust = TrustWarnings(self._resolver)

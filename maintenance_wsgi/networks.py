@@ -94,7 +94,7 @@ def parse_network(text: str) -> IPNetwork | None:
     return network.cidr if slash else network
 
 
-def parse_node(text: str) -> Address | None:
+def parse_forwarded_address(text: str) -> Address | None:
     """Return the client address in `text` as a proxy or a server writes it, or None.
 
     Accepted are `v4`, `v4:port`, `v6`, `[v6]` and `[v6]:port`. A zone is accepted on a link-local
@@ -125,7 +125,7 @@ def _parse_decorated(text: str) -> Address | None:
     return address if is_link_local and _ZONE.fullmatch(zone) else None
 
 
-def network_text(network: IPNetwork) -> str:
+def format_network(network: IPNetwork) -> str:
     """Return the canonical spelling: an address alone, or `network/prefix length`."""
     alone = network.prefixlen == _WIDTH[network.version]
     return str(network.ip if alone else network)

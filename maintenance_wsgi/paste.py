@@ -9,8 +9,8 @@ trusted_proxies = 127.0.0.1
 from collections.abc import Mapping
 from wsgiref.types import WSGIApplication
 
+from maintenance_wsgi.config import options_from_ini
 from maintenance_wsgi.middleware import MaintenanceMiddleware
-from maintenance_wsgi.options import options_from_ini
 
 
 def filter_app_factory(

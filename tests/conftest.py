@@ -10,7 +10,7 @@ import shim
 from fleets import redis_server
 
 from maintenance_wsgi import MaintenanceMode
-from maintenance_wsgi.fleet import Fleet
+from maintenance_wsgi.fleet.store import Fleet
 
 
 @pytest.fixture
@@ -63,4 +63,4 @@ def url(port: int, monkeypatch: pytest.MonkeyPatch) -> str:
 def fleet(url: str) -> Iterator[Fleet]:
     fleet = Fleet(url)
     yield fleet
-    fleet.hang_up()
+    fleet.close()

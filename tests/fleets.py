@@ -13,8 +13,8 @@ from pathlib import Path
 from helpers import skip_without
 from servers import free_port, running
 
-from maintenance_wsgi.fleet import Fleet
-from maintenance_wsgi.fleet_nodes import Node
+from maintenance_wsgi.fleet.nodes import Node
+from maintenance_wsgi.fleet.store import Fleet
 
 COMMAND = str(Path(sys.executable).with_name("maintenance-wsgi"))
 
@@ -104,7 +104,7 @@ def followers(url: str, directory: Path, *nodes: str, name: str) -> Iterator[dic
             stack.enter_context(follower(url, var, node, name=name))
         fleet = Fleet(url, name)
         wait_for(lambda: {node.name for node in fleet.survey().nodes} == set(nodes))
-        fleet.hang_up()
+        fleet.close()
         yield directories
 
 

@@ -19,20 +19,26 @@ from wsgiref.types import WSGIEnvironment
 from helpers import load_cases, shop
 
 from maintenance_wsgi import MaintenanceMiddleware
-from maintenance_wsgi.client_ip import ClientIPResolver
-from maintenance_wsgi.cors import CrossOrigin
-from maintenance_wsgi.details import MAX_SECONDS, Details, parse_details
-from maintenance_wsgi.exemptions import describe_bad, parse_exemptions, render_exemptions
-from maintenance_wsgi.languages import load_sentences
-from maintenance_wsgi.negotiation import HTML, PROBLEM, TEXT, choose_format, choose_language
-from maintenance_wsgi.own_page import parse_html
-from maintenance_wsgi.rendering import (
-    Countdown,
+from maintenance_wsgi.request.client_ip import ClientIPResolver
+from maintenance_wsgi.response.cors import CORSPolicy
+from maintenance_wsgi.response.languages import load_catalogs
+from maintenance_wsgi.response.negotiation import (
+    HTML,
+    PROBLEM,
+    TEXT,
+    choose_format,
+    choose_language,
+)
+from maintenance_wsgi.response.own_page import parse_html
+from maintenance_wsgi.response.templates import (
+    TimeLeft,
     load_template,
     render_html,
     render_problem,
     render_text,
 )
+from maintenance_wsgi.state.exemptions import format_invalid, parse_exemptions, render_exemptions
+from maintenance_wsgi.state.flag import MAX_SECONDS, Window, parse_flag
 
 SEPARATOR = b"\x1e"
 Target = Callable[[bytes], None]
@@ -44,7 +50,7 @@ TRUSTED = ["10.0.0.0/8", "fd00::/8"]
 CLIENT = "198.51.100.7"
 ORIGIN = "https://shop.example"
 _TRUSTED = [ip_network(entry) for entry in TRUSTED]
-_SENTENCES = load_sentences()
+_SENTENCES = load_catalogs()
 _LANGUAGES = tuple(_SENTENCES)
 _TEMPLATE = load_template()
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -193,8 +199,8 @@ def exemption_list(data: bytes) -> None:
     canonical = (n for text, n in readable.items() if text in {str(n), str(n[0])})
     assert ours <= _ranges(readable.values())
     assert ours >= _ranges(canonical)
-    assert describe_bad(found.bad).isascii()
-    assert not _CONTROL.search(describe_bad(found.bad))
+    assert format_invalid(found.bad).isascii()
+    assert not _CONTROL.search(format_invalid(found.bad))
     again = parse_exemptions(render_exemptions(found.networks))
     assert (_ranges(again.networks), again.bad) == (ours, ())
 
@@ -205,7 +211,7 @@ def _ranges(networks: Iterable[object]) -> set[tuple[int, int, int]]:
 
 
 def flag(data: bytes) -> None:
-    details, problems = parse_details(data)
+    details, problems = parse_flag(data)
     for problem in problems:
         assert problem.isascii()
         assert not _CONTROL.search(problem)
@@ -214,14 +220,14 @@ def flag(data: bytes) -> None:
         assert time is None or time.utcoffset() is not None
     for text in (details.message, details.by):
         assert text is None or not _CONTROL.search(re.sub("[\t\n]", "", text))
-    _render(details, Countdown(details.retry_after, 5 if details.until else None))
+    _render(details, TimeLeft(details.retry_after, 5 if details.until else None))
 
 
-def _render(details: Details, countdown: Countdown) -> None:
+def _render(details: Window, countdown: TimeLeft) -> None:
     for sentences in (_SENTENCES["en"], _SENTENCES["ar"]):
         page, harmless = (
             render_html(_TEMPLATE, sentences, said, countdown, with_address=True)
-            for said in (details, Details(message="-", until=details.until))
+            for said in (details, Window(message="-", until=details.until))
         )
         for letter in "<>\"'\0":
             assert page.count(letter) == harmless.count(letter)
@@ -252,8 +258,8 @@ def cross_origin(data: bytes) -> None:
         "HTTP_ACCESS_CONTROL_REQUEST_HEADERS": names,
     }
     for allowed in (ORIGIN, "*"):
-        policy = CrossOrigin([allowed])
-        for fields in (policy.answer_fields(environ), policy.preflight_fields(environ)):
+        policy = CORSPolicy([allowed])
+        for fields in (policy.answer_headers(environ), policy.preflight_headers(environ)):
             _assert_fields(fields)
             given = dict(fields)
             assert len(given) == len(fields)
@@ -269,11 +275,11 @@ def own_page(data: bytes) -> None:
     page, message, address = (
         data.split(SEPARATOR, 2) if data.count(SEPARATOR) > 1 else (data, b"", b"")
     )
-    details = Details(message=message.decode("utf-8", "replace"))
+    details = Window(message=message.decode("utf-8", "replace"))
     filled = parse_html(page).fill(
-        details, Countdown(7, None), escape(address.decode("latin-1")).encode()
+        details, TimeLeft(7, None), escape(address.decode("latin-1")).encode()
     )
-    assert parse_html(page).fill(Details(), Countdown(None, None), b"").count(b"<") == page.count(
+    assert parse_html(page).fill(Window(), TimeLeft(None, None), b"").count(b"<") == page.count(
         b"<"
     )
     if b" " * 4 in page or b"\x1f" in page:

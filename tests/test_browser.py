@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, sync_playwright
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
-from maintenance_wsgi.languages import load_sentences
+from maintenance_wsgi.response.languages import load_catalogs
 
 pytestmark = pytest.mark.servers
 
@@ -161,7 +161,7 @@ def test_every_variant_is_valid_html(tmp_path: Path, var: Path, flag: Path) -> N
     variants.mkdir()
     for name, content in contents.items():
         flag.write_text(content)
-        for language in load_sentences():
+        for language in load_catalogs():
             environ = make_environ("8.8.4.4", HTTP_ACCEPT_LANGUAGE=language)
             body = call(application, environ).body
             (variants / f"{name}-{language}.html").write_bytes(body)

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from helpers import skip_without_root
 
 from maintenance_wsgi.cli import main
-from maintenance_wsgi.users import current_user
+from maintenance_wsgi.state.users import current_user
 
 GOOD_PAGE = """<!DOCTYPE html><html lang="en"><head><title>Soon</title>
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">

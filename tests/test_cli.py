@@ -13,7 +13,7 @@ from helpers import load_cases
 
 from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.cli import main
-from maintenance_wsgi.cli.values import validation_messages
+from maintenance_wsgi.cli.params import validation_messages
 
 pytestmark = pytest.mark.usefixtures("var")
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from netaddr import IPNetwork
 
 from maintenance_wsgi import ConfigError, ConfigTypeError, MaintenanceMiddleware
-from maintenance_wsgi.client_ip import ClientIPResolver, Reason
+from maintenance_wsgi.request.client_ip import ClientIPResolver, Reason
 
 TRUSTED = ["10.0.0.0/8", "fd00::/8"]
 CASES = load_cases("client_ip.json")

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maintenance_wsgi import ConfigError, ConfigTypeError
-from maintenance_wsgi.details import (
-    Details,
-    checked_members,
+from maintenance_wsgi.state.flag import (
+    Window,
     json_object,
-    parse_details,
+    parse_flag,
     parse_time,
-    render_details,
+    render_flag,
+    validate_window,
 )
 
 LATER = datetime.now(UTC) + timedelta(hours=1)
@@ -23,7 +23,7 @@ LATER = datetime.now(UTC) + timedelta(hours=1)
 
 @pytest.mark.parametrize("data", [b"", b"\n", b" \t\r\n", b"{}", b'{"other": 1}'])
 def test_flag_that_says_nothing_is_no_problem(data: bytes) -> None:
-    assert parse_details(data) == (Details(), ())
+    assert parse_flag(data) == (Window(), ())
 
 
 @pytest.mark.parametrize(
@@ -41,18 +41,18 @@ def test_flag_that_says_nothing_is_no_problem(data: bytes) -> None:
     ids=lambda data: ascii(data[:20]),
 )
 def test_flag_that_holds_no_object_is_one_problem(data: bytes) -> None:
-    details, problems = parse_details(data)
-    assert details == Details()
+    details, problems = parse_flag(data)
+    assert details == Window()
     assert len(problems) == 1
 
 
 def test_all_details_are_read() -> None:
-    details, problems = parse_details(
+    details, problems = parse_flag(
         b'\xef\xbb\xbf{"message": "Umzug \xe2\x80\xa6", "until": "2033-12-01T18:00:00+01:00",'
         b' "retry_after": 0, "by": "ops@host", "since": "2033-12-01t16:00:00.5z", "x": []}'
     )
     assert not problems
-    assert details == Details(
+    assert details == Window(
         message="Umzug …",
         until=datetime(2033, 12, 1, 17, tzinfo=UTC),
         retry_after=0,
@@ -83,7 +83,7 @@ def test_all_details_are_read() -> None:
 )
 def test_wrong_type_counts_as_not_given_and_is_named(name: str, value: object) -> None:
     data = json.dumps({name: value, "message" if name != "message" else "by": "kept"}).encode()
-    details, (problem,) = parse_details(data)
+    details, (problem,) = parse_flag(data)
     assert getattr(details, name) is None
     assert "kept" in {details.message, details.by}
     assert problem.startswith(name)
@@ -104,11 +104,11 @@ def test_value_nested_as_deep_as_json_reads_it_is_named(
     too_deep = bisect_left(depths, x=True, key=lambda depth: json_object(nested(depth)) is None)
     assert 100 < too_deep < len(depths)
     for depth in depths[too_deep - 9 : too_deep]:
-        assert parse_details(nested(depth)) == (Details(), (f"until cannot be {name}",))
+        assert parse_flag(nested(depth)) == (Window(), (f"until cannot be {name}",))
 
 
 def test_lone_surrogate_can_be_sent_to_a_visitor() -> None:
-    details, _ = parse_details(b'{"message": "a\\ud800b"}')
+    details, _ = parse_flag(b'{"message": "a\\ud800b"}')
     assert details.message is not None
     assert details.message.encode() == b"a?b"
 
@@ -119,7 +119,7 @@ def test_lone_surrogate_can_be_sent_to_a_visitor() -> None:
     st.integers(0, 2**31),
 )
 def test_what_is_written_reads_the_same(message: str, until: datetime, retry_after: int) -> None:
-    details, problems = parse_details(render_details(checked_members(message, until, retry_after)))
+    details, problems = parse_flag(render_flag(validate_window(message, until, retry_after)))
     assert not problems
     assert details.until is not None
     assert details.until.timestamp() == pytest.approx(until.timestamp(), abs=1e-5)
@@ -147,7 +147,7 @@ def test_what_is_written_reads_the_same(message: str, until: datetime, retry_aft
 )
 def test_bad_argument_is_named(arguments: Any, error: type[Exception], named: str) -> None:
     with pytest.raises(error, match=named):
-        checked_members(*arguments)
+        validate_window(*arguments)
 
 
 def test_time_needs_an_offset() -> None:

@@ -54,7 +54,7 @@ def right(*exempt: str, on: bool) -> dict[str, int]:
     return {client: 200 if not on or client in exempt else 503 for client in clients}
 
 
-def unsearchable(var: Path) -> Path:
+def first_unsearchable_parent(var: Path) -> Path:
     var.chmod(0o600)
     return var
 
@@ -83,7 +83,8 @@ def unreadable(var: Path) -> Path:
 
 @pytest.mark.parametrize("on", [True, False])
 @pytest.mark.parametrize(
-    "fault", [unsearchable, unreachable, unreadable, with_closed_list, with_closed_flag]
+    "fault",
+    [first_unsearchable_parent, unreachable, unreadable, with_closed_list, with_closed_flag],
 )
 def test_accident_of_rights_neither_opens_nor_closes(
     fault: Callable[[Path], Path],

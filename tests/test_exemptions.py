@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maintenance_wsgi import EntryError, MaintenanceMiddleware
-from maintenance_wsgi.exemptions import (
+from maintenance_wsgi.state.exemptions import (
     BadEntry,
     canonical_entries,
-    describe_bad,
+    format_invalid,
     parse_entries,
     parse_exemptions,
     render_exemptions,
@@ -75,11 +75,11 @@ def test_refused_entries_are_all_named() -> None:
 
 
 def test_many_bad_entries_are_counted() -> None:
-    assert describe_bad(parse_exemptions(b"a b").bad) == "'a' (line 1), 'b' (line 1)"
-    assert "more" not in describe_bad(parse_exemptions(b" x" * 10).bad)
-    assert describe_bad(parse_exemptions(b" x" * 11).bad).endswith("and 1 more")
+    assert format_invalid(parse_exemptions(b"a b").bad) == "'a' (line 1), 'b' (line 1)"
+    assert "more" not in format_invalid(parse_exemptions(b" x" * 10).bad)
+    assert format_invalid(parse_exemptions(b" x" * 11).bad).endswith("and 1 more")
     texts = [f"bad{number}" for number in range(12)]
-    assert describe_bad(parse_exemptions(" ".join(texts).encode()).bad).endswith("and 2 more")
+    assert format_invalid(parse_exemptions(" ".join(texts).encode()).bad).endswith("and 2 more")
     with pytest.raises(EntryError, match="and 2 more"):
         parse_entries(texts)
 

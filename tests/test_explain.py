@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from maintenance_wsgi import MaintenanceMiddleware
 from maintenance_wsgi.cli import main
-from maintenance_wsgi.explanation import Explanation, Verdict
+from maintenance_wsgi.diagnosis.explanation import Explanation, Verdict
 
 EXEMPT = "203.0.113.7"
 

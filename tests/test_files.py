@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from helpers import meanwhile, skip_without_root
 
-from maintenance_wsgi.files import locked, read_bytes, remove, replacing
+from maintenance_wsgi.state.files import locked, read_bytes, remove, replacing
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_lock_keeps_others_out_and_ends(tmp_path: Path) -> None:
 def test_lock_that_cannot_be_had_is_done_without(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("maintenance_wsgi.files._LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("maintenance_wsgi.state.files._LOCK_SECONDS", 0.1)
     descriptor = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     with locked(str(tmp_path)):

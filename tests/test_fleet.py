@@ -18,10 +18,10 @@ from servers import free_port, running
 
 from maintenance_wsgi import ConfigError, MaintenanceMode, StateError
 from maintenance_wsgi.cli import main
-from maintenance_wsgi.fleet import ConflictError, Fleet
-from maintenance_wsgi.fleet_mode import FleetMode
-from maintenance_wsgi.fleet_nodes import Follower, checked_name
-from maintenance_wsgi.record import Contents
+from maintenance_wsgi.fleet.mode import FleetMode
+from maintenance_wsgi.fleet.nodes import NodeIdentity, validate_name
+from maintenance_wsgi.fleet.store import ConflictError, Fleet
+from maintenance_wsgi.state.store import Contents
 
 pytestmark = pytest.mark.servers
 
@@ -43,7 +43,7 @@ def succeed(url: str, command: str, *arguments: str) -> str:
 
 def beat(fleet: Fleet, node: str, fault: str = "") -> None:
     revision = fleet.read()
-    fleet.beat(Follower(node, f"{node} here"), revision.name if revision else "", fault)
+    fleet.beat(NodeIdentity(node, f"{node} here"), revision.name if revision else "", fault)
 
 
 def test_commands_say_and_do_the_same_as_for_a_directory(url: str, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_lists_of_operators_at_once_do_not_mix(fleet: Fleet, url: str, tmp_path:
                 added.add(address)
             except ConflictError as error:
                 refused.append(error)
-        mode.fleet.hang_up()
+        mode.fleet.close()
 
     in_threads(add, 4)
     found = fleet.read()
@@ -165,7 +165,7 @@ def test_overlapping_blocks_do_not_fail(fleet: Fleet, url: str, tmp_path: Path) 
         for _ in range(5):
             with mode.enabled():
                 assert mode.status().enabled
-        mode.fleet.hang_up()
+        mode.fleet.close()
         ended.append(number)
 
     in_threads(hold, 4)
@@ -311,7 +311,7 @@ def test_wait_ends_where_somebody_else_switches(url: str, fleet: Fleet, tmp_path
     beat(fleet, "web1")
     succeed(url, "disable")
     with pytest.raises(StateError, match="somebody else has changed it again"):
-        list(mode.roll_call(1))
+        list(mode.acknowledgements(1))
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ def test_wrong_url_is_refused_and_not_shown(url: str) -> None:
 @pytest.mark.parametrize("name", ["", "a b", "{a}", "x" * 300, "-a", "a\n"])
 def test_wrong_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"--node: .* is no name"):
-        checked_name("--node", name)
+        validate_name("--node", name)
     assert run("redis://127.0.0.1:1", "status", f"--name={name}").exit_code == 1
 
 
@@ -499,7 +499,7 @@ def test_ways_to_redis(tmp_path: Path) -> None:
             listener = Fleet(way)
             with listener.announcements() as wait:
                 wait(0.1)
-            listener.hang_up()
+            listener.close()
         assert "does not answer" in run(tls_url, "status").stderr
         assert "does not answer" in run(f"redis+cluster://127.0.0.1:{port}", "status").stderr
         other = f"redis+sentinel://127.0.0.1:{sentinel}/other"

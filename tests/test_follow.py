@@ -20,10 +20,10 @@ from servers import free_port
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode, StateError
 from maintenance_wsgi.cli import main
-from maintenance_wsgi.fleet import Fleet
-from maintenance_wsgi.fleet_mode import FleetMode
-from maintenance_wsgi.follow import FleetFollower
-from maintenance_wsgi.record import Contents
+from maintenance_wsgi.fleet.follower import Follower
+from maintenance_wsgi.fleet.mode import FleetMode
+from maintenance_wsgi.fleet.store import Fleet
+from maintenance_wsgi.state.store import Contents
 
 pytestmark = pytest.mark.servers
 
@@ -121,19 +121,19 @@ def test_environment_names_everything(url: str, operator: FleetMode, var: Path) 
 def test_change_by_hand_is_overwritten_and_said(
     fleet: Fleet, operator: FleetMode, var: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = FleetFollower(fleet, MaintenanceMode(var), "web1")
+    one = Follower(fleet, MaintenanceMode(var), "web1")
     operator.enable(exemptions=["203.0.113.7"])
-    one.catch_up()
+    one.sync()
     assert caplog.messages == []
     (var / ".maintenance.flag").unlink()
     (var / ".maintenance.ip").write_bytes(b"x" * 5000)
-    one.catch_up()
+    one.sync()
     assert operator.revision is not None
     assert contents(var) == operator.revision.contents
     (said,) = caplog.messages
     assert said.startswith(f"{var}: overwritten by the fleet: no flag, list b'xxx")
     assert said.endswith("' and 904 bytes more")
-    one.catch_up()
+    one.sync()
     assert len(caplog.messages) == 1
 
 
@@ -141,17 +141,17 @@ def test_change_by_hand_is_adopted_where_that_is_wished(
     fleet: Fleet, operator: FleetMode, var: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (var / ".maintenance.ip").write_text("198.51.100.1")
-    one = FleetFollower(fleet, MaintenanceMode(var), "web1", adopt=True)
-    one.catch_up()
+    one = Follower(fleet, MaintenanceMode(var), "web1", adopt=True)
+    one.sync()
     assert contents(var) == Contents(None, b"")  # what it held before it followed is no change
     MaintenanceMode(var).enable(exemptions=["203.0.113.9"])
-    one.catch_up()
+    one.sync()
     assert operator.status().exempt == ("203.0.113.9",)
     assert operator.status().enabled
     assert "changed by hand, and published as version 2" in caplog.messages[-1]
     (var / ".maintenance.flag").unlink()
     operator.enable(message="by somebody else")
-    one.catch_up()
+    one.sync()
     assert b"somebody else" in (var / ".maintenance.flag").read_bytes()
     assert "overwritten by the fleet: no flag" in caplog.messages[-1]
 
@@ -163,10 +163,10 @@ def test_two_of_one_name_are_noticed(
     twins = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        twins.append(FleetFollower(fleet, MaintenanceMode(tmp_path / name), "web1"))
+        twins.append(Follower(fleet, MaintenanceMode(tmp_path / name), "web1"))
     for _ in range(3):
         for twin in twins:
-            twin.catch_up()
+            twin.sync()
     assert ["another follower has this name too" in said for said in caplog.messages] == [True] * 2
     assert state_of(fleet, "web1") == "faulty"
     assert "web1  faulty, version 2, seen " in run(url, "status").stdout
@@ -182,9 +182,9 @@ def test_successor_of_one_that_was_killed_is_no_twin(
     with follower(url, var, "web1") as first:
         wait_for(lambda: state_of(fleet, "web1") == "current")
         first.process.kill()
-    one = FleetFollower(fleet, MaintenanceMode(var), "web1")
-    one.catch_up()
-    one.catch_up()
+    one = Follower(fleet, MaintenanceMode(var), "web1")
+    one.sync()
+    one.sync()
     assert state_of(fleet, "web1") == "current"
 
 
@@ -192,10 +192,10 @@ def test_node_that_cannot_write_says_so(
     fleet: Fleet, operator: FleetMode, var: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     operator.enable()
-    one = FleetFollower(fleet, MaintenanceMode(var), "web1")
+    one = Follower(fleet, MaintenanceMode(var), "web1")
     (var / ".maintenance.flag").mkdir()
-    one.catch_up()
-    one.catch_up()
+    one.sync()
+    one.sync()
     node = node_of(fleet, "web1")
     assert node is not None
     assert (node.state, node.acknowledged) == ("faulty", False)
@@ -204,7 +204,7 @@ def test_node_that_cannot_write_says_so(
     with pytest.raises(StateError, match="remove that directory"):
         one.take()
     (var / ".maintenance.flag").rmdir()
-    one.catch_up()
+    one.sync()
     assert state_of(fleet, "web1") == "current"
 
 
@@ -349,7 +349,7 @@ def test_partitioned_node_holds_and_heals(tmp_path: Path, var: Path) -> None:
             assert ip("link", "set", name, "up")
             wait_for(lambda: state_of(fleet, "web1") == "current", 60)
             assert not MaintenanceMode(var).is_enabled()
-        fleet.hang_up()
+        fleet.close()
 
 
 def test_clocks_of_the_nodes_do_not_matter(
@@ -374,14 +374,14 @@ def test_fifty_nodes(url: str, fleet: Fleet, operator: FleetMode, tmp_path: Path
     for number in range(50):
         var = tmp_path / f"web{number}"
         var.mkdir()
-        nodes.append(FleetFollower(Fleet(url), MaintenanceMode(var), var.name))
+        nodes.append(Follower(Fleet(url), MaintenanceMode(var), var.name))
     threads = [threading.Thread(target=node.follow) for node in nodes]
     try:
         for thread in threads:
             thread.start()
         wait_for(lambda: len(fleet.survey().nodes) == 50)
         operator.enable(exemptions=["203.0.113.7"])
-        *_, called = operator.roll_call(60)
+        *_, called = operator.acknowledgements(60)
         assert (len(called.acknowledged), called.missing, called.silent) == (50, [], [])
         assert operator.revision is not None
         for number in range(50):
@@ -418,4 +418,4 @@ def test_thousand_switches(url: str, tmp_path: Path) -> None:
         for var in directories.values():
             assert contents(var) == Contents(b"999", b"999")
         assert seen
-        fleet.hang_up()
+        fleet.close()

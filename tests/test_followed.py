@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from helpers import age
 
-from maintenance_wsgi.followed import FollowedFile, ProcessLock
+from maintenance_wsgi.state.cached_file import CachedFile, ForkSafeLock
 
 
 class Parser:
@@ -35,12 +35,12 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def followed(path: Path, parser: Parser) -> FollowedFile[bytes]:
-    return FollowedFile(str(path), parser, limit=100, otherwise="the rest stands")
+def followed(path: Path, parser: Parser) -> CachedFile[bytes]:
+    return CachedFile(str(path), parser, limit=100, otherwise="the rest stands")
 
 
 def test_unchanged_file_is_parsed_once(
-    path: Path, followed: FollowedFile[bytes], parser: Parser
+    path: Path, followed: CachedFile[bytes], parser: Parser
 ) -> None:
     path.write_bytes(b"one")
     for _ in range(5):
@@ -49,7 +49,7 @@ def test_unchanged_file_is_parsed_once(
 
 
 def test_touched_file_is_not_parsed_again(
-    path: Path, followed: FollowedFile[bytes], parser: Parser
+    path: Path, followed: CachedFile[bytes], parser: Parser
 ) -> None:
     path.write_bytes(b"one")
     followed.read()
@@ -58,7 +58,7 @@ def test_touched_file_is_not_parsed_again(
     assert parser.seen == [b"one"]
 
 
-def test_same_size_rewrite_within_a_tick_is_seen(path: Path, followed: FollowedFile[bytes]) -> None:
+def test_same_size_rewrite_within_a_tick_is_seen(path: Path, followed: CachedFile[bytes]) -> None:
     path.write_bytes(b"0000")
     status = path.stat()
     for number in range(1000):
@@ -68,9 +68,7 @@ def test_same_size_rewrite_within_a_tick_is_seen(path: Path, followed: FollowedF
         assert followed.read() == text
 
 
-def test_signature_of_a_fresh_file_is_not_trusted(
-    path: Path, followed: FollowedFile[bytes]
-) -> None:
+def test_signature_of_a_fresh_file_is_not_trusted(path: Path, followed: CachedFile[bytes]) -> None:
     path.write_bytes(b"one")
     followed.read()
     status = path.stat()
@@ -80,10 +78,10 @@ def test_signature_of_a_fresh_file_is_not_trusted(
 
 
 def test_settled_file_costs_no_read(
-    path: Path, followed: FollowedFile[bytes], monkeypatch: pytest.MonkeyPatch
+    path: Path, followed: CachedFile[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.write_bytes(b"one")
-    monkeypatch.setattr("maintenance_wsgi.followed._SETTLING_TIME", -(10**12))
+    monkeypatch.setattr("maintenance_wsgi.state.cached_file._SETTLING_TIME", -(10**12))
     followed.read()
     status = path.stat()
     path.write_bytes(b"two")
@@ -93,11 +91,11 @@ def test_settled_file_costs_no_read(
 
 
 def test_file_from_the_future_settles_as_any_other(
-    path: Path, followed: FollowedFile[bytes], monkeypatch: pytest.MonkeyPatch
+    path: Path, followed: CachedFile[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.write_bytes(b"one")
     age(path, -100_000)
-    monkeypatch.setattr("maintenance_wsgi.followed._SETTLING_TIME", 0)
+    monkeypatch.setattr("maintenance_wsgi.state.cached_file._SETTLING_TIME", 0)
     followed.read()
     followed.read()
     status = path.stat()
@@ -107,7 +105,7 @@ def test_file_from_the_future_settles_as_any_other(
     assert followed.read() == b"two"
 
 
-def test_replacement_with_an_old_mtime_is_seen(path: Path, followed: FollowedFile[bytes]) -> None:
+def test_replacement_with_an_old_mtime_is_seen(path: Path, followed: CachedFile[bytes]) -> None:
     path.write_bytes(b"one")
     followed.read()
     other = path.with_name("other")
@@ -117,7 +115,7 @@ def test_replacement_with_an_old_mtime_is_seen(path: Path, followed: FollowedFil
     assert followed.read() == b"two"
 
 
-def test_link_is_followed_at_each_read(path: Path, followed: FollowedFile[bytes]) -> None:
+def test_link_is_followed_at_each_read(path: Path, followed: CachedFile[bytes]) -> None:
     for name in ("a", "b"):
         target = path.with_name(name)
         target.write_text(name)
@@ -126,7 +124,7 @@ def test_link_is_followed_at_each_read(path: Path, followed: FollowedFile[bytes]
         assert followed.read() == name.encode()
 
 
-def test_missing_file_raises_and_forgets(path: Path, followed: FollowedFile[bytes]) -> None:
+def test_missing_file_raises_and_forgets(path: Path, followed: CachedFile[bytes]) -> None:
     path.write_bytes(b"one")
     followed.read()
     path.unlink()
@@ -156,7 +154,7 @@ def make_loop(path: Path) -> None:
 def test_unreadable_file_is_logged_once_and_the_last_value_kept(
     make: object,
     path: Path,
-    followed: FollowedFile[bytes],
+    followed: CachedFile[bytes],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     path.write_bytes(b"one")
@@ -210,7 +208,7 @@ def together(
 
 def test_changed_file_is_parsed_by_one_thread_and_awaited_by_the_others(path: Path) -> None:
     parser = SlowParser()
-    followed = FollowedFile(str(path), parser, limit=100, otherwise="")
+    followed = CachedFile(str(path), parser, limit=100, otherwise="")
     path.write_bytes(b"old")
     parser.released.set()
     followed.read()
@@ -230,7 +228,7 @@ def test_changed_file_is_parsed_by_one_thread_and_awaited_by_the_others(path: Pa
 
 def test_change_during_a_reading_is_seen_by_whoever_comes_after_it(path: Path) -> None:
     parser = SlowParser()
-    followed = FollowedFile(str(path), parser, limit=100, otherwise="")
+    followed = CachedFile(str(path), parser, limit=100, otherwise="")
     path.write_bytes(b"old")
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(followed.read)
@@ -242,7 +240,7 @@ def test_change_during_a_reading_is_seen_by_whoever_comes_after_it(path: Path) -
 
 
 def test_file_that_one_thread_cannot_read_is_read_by_the_next(
-    path: Path, followed: FollowedFile[bytes]
+    path: Path, followed: CachedFile[bytes]
 ) -> None:
     path.mkdir()
     assert together(8, followed.read, lambda: None) == {None}
@@ -253,7 +251,7 @@ def test_file_that_one_thread_cannot_read_is_read_by_the_next(
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_child_of_a_fork_does_not_wait_for_a_thread_of_its_parent() -> None:
-    lock = ProcessLock()
+    lock = ForkSafeLock()
     with lock:
         child = os.fork()
         if child == 0:  # pragma: no cover (the child cannot write down what it ran)

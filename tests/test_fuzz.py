@@ -15,14 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from invariants import SEPARATOR, TARGETS, TRUSTED, Gate, hostile
 
-from maintenance_wsgi.client_ip import ClientIPResolver
-from maintenance_wsgi.cors import CrossOrigin
-from maintenance_wsgi.details import parse_details
-from maintenance_wsgi.exempt_paths import ExemptPaths
-from maintenance_wsgi.exemptions import parse_exemptions
-from maintenance_wsgi.languages import load_sentences
-from maintenance_wsgi.negotiation import choose_format, choose_language
-from maintenance_wsgi.own_page import parse_html
+from maintenance_wsgi.request.client_ip import ClientIPResolver
+from maintenance_wsgi.request.exempt_paths import ExemptPaths
+from maintenance_wsgi.response.cors import CORSPolicy
+from maintenance_wsgi.response.languages import load_catalogs
+from maintenance_wsgi.response.negotiation import choose_format, choose_language
+from maintenance_wsgi.response.own_page import parse_html
+from maintenance_wsgi.state.exemptions import parse_exemptions
+from maintenance_wsgi.state.flag import parse_flag
 
 HOSTILE = load_cases("hostile.json")
 short = settings(
@@ -124,7 +124,7 @@ def test_odd_environ(environ: dict[str, Any], preflight: bool) -> None:  # noqa:
 SIZE = 100_000
 ALLOWED = 0.1 if sys.gettrace() is None else 0.5  # seconds of work; coverage counts each line
 CHEAP = ALLOWED / 10  # what is quicker at this size has no slope worth a look
-LANGUAGES = tuple(load_sentences())
+LANGUAGES = tuple(load_catalogs())
 serial = count()
 
 
@@ -137,7 +137,7 @@ def resolved(header: str, before: str = "", after: str = "") -> Callable[[str], 
 def preflight(**fields: str) -> object:
     environ = {"REQUEST_METHOD": "OPTIONS", "HTTP_ORIGIN": "https://shop.example"}
     asked = {f"HTTP_ACCESS_CONTROL_REQUEST_{name.upper()}": text for name, text in fields.items()}
-    return CrossOrigin(["https://shop.example"]).preflight_fields(environ | asked)
+    return CORSPolicy(["https://shop.example"]).preflight_headers(environ | asked)
 
 
 def as_bytes(text: str) -> bytes:
@@ -161,8 +161,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "preflight-method": lambda text: preflight(method=text),
     "preflight-headers": lambda text: preflight(method="GET", headers=text),
     "path": lambda text: ExemptPaths(["/a/"]).match({"PATH_INFO": f"/a/{text}"}),
-    "flag": lambda text: parse_details(as_bytes(text)),
-    "flag-message": lambda text: parse_details(b'{"message": "%b"}' % as_bytes(text)),
+    "flag": lambda text: parse_flag(as_bytes(text)),
+    "flag-message": lambda text: parse_flag(b'{"message": "%b"}' % as_bytes(text)),
     "page": lambda text: parse_html(as_bytes(text)),
 }
 

@@ -6,10 +6,10 @@ from string import Formatter
 import pytest
 
 import maintenance_wsgi
-from maintenance_wsgi.languages import Sentences, load_sentences, plural_category
+from maintenance_wsgi.response.languages import Catalog, load_catalogs, plural_category
 
-FILE = Path(maintenance_wsgi.__file__).with_name("pages") / "sentences.json"
-LANGUAGES = load_sentences()
+FILE = Path(maintenance_wsgi.__file__).with_name("response") / "pages/messages.json"
+LANGUAGES = load_catalogs()
 # What is shown: minutes up to two hours, hours up to a day and a half, then days.
 SHOWN = {
     "minutes": [*range(1, 11), *range(15, 116, 5)],
@@ -33,7 +33,7 @@ def test_file_is_written_as_a_translator_finds_it() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_sentence_is_missing_or_superfluous(language: str) -> None:
     sentences = json.loads(FILE.read_text(encoding="utf-8"))[language]
-    assert set(sentences) == {field.name for field in fields(Sentences)} - {"language"}
+    assert set(sentences) == {field.name for field in fields(Catalog)} - {"language"}
     for unit, numbers in SHOWN.items():
         needed = {plural_category(language, number) for number in numbers}
         assert set(sentences[unit]) == needed, unit

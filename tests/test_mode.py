@@ -21,8 +21,8 @@ from maintenance_wsgi import (
     MaintenanceMode,
     StateError,
 )
-from maintenance_wsgi.details import Details
 from maintenance_wsgi.networks import Address
+from maintenance_wsgi.state.flag import Window
 
 
 class Bytes:
@@ -36,7 +36,7 @@ CLIENT = Address(4, 0xCB007107)
 LATER = datetime.now(UTC) + timedelta(minutes=40)
 
 
-def details_of(mode: MaintenanceMode) -> Details | None:
+def details_of(mode: MaintenanceMode) -> Window | None:
     flag = mode.flag()
     assert flag is not None
     return mode.details(flag)
@@ -380,7 +380,7 @@ def test_flag_of_any_content_is_on(
     content: bytes | None, mode: MaintenanceMode, flag: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     flag.mkdir() if content is None else flag.write_bytes(content)
-    assert details_of(mode) == details_of(mode) == Details()
+    assert details_of(mode) == details_of(mode) == Window()
     assert len(caplog.records) == (0 if content == b"" else 1)
 
 
@@ -467,7 +467,7 @@ def test_wrong_detail_is_logged_once_a_version(
 ) -> None:
     flag.write_text('{"retry_after": "soon", "message": "a"}')
     for _ in range(3):
-        assert details_of(mode) == Details(message="a")
+        assert details_of(mode) == Window(message="a")
     (record,) = caplog.records
     assert "retry_after" in record.getMessage()
 
@@ -546,7 +546,7 @@ def test_directory_in_a_loop_is_refused(tmp_path: Path) -> None:
 
 def test_flag_that_cannot_be_followed_is_on(mode: MaintenanceMode, flag: Path, var: Path) -> None:
     flag.symlink_to(flag)
-    assert details_of(mode) == Details()
+    assert details_of(mode) == Window()
     assert MaintenanceMode(var).is_enabled()
     assert mode.status().enabled
     mode.enable()

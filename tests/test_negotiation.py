@@ -1,9 +1,15 @@
 import pytest
 
-from maintenance_wsgi.languages import load_sentences
-from maintenance_wsgi.negotiation import HTML, PROBLEM, TEXT, choose_format, choose_language
+from maintenance_wsgi.response.languages import load_catalogs
+from maintenance_wsgi.response.negotiation import (
+    HTML,
+    PROBLEM,
+    TEXT,
+    choose_format,
+    choose_language,
+)
 
-LANGUAGES = tuple(load_sentences())
+LANGUAGES = tuple(load_catalogs())
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from netaddr import IPNetwork
 from maintenance_wsgi.networks import (
     Address,
     NetworkSet,
-    network_text,
+    format_network,
     parse_address,
+    parse_forwarded_address,
     parse_network,
-    parse_node,
 )
 
 ADDRESSES = st.ip_addresses().map(lambda address: Address(address.version, int(address)))
@@ -113,7 +113,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 )
 def test_network(text: str, canonical: str | None) -> None:
     network = parse_network(text)
-    assert (network and network_text(network)) == canonical
+    assert (network and format_network(network)) == canonical
 
 
 @pytest.mark.parametrize(
@@ -146,13 +146,13 @@ def test_network(text: str, canonical: str | None) -> None:
     ],
 )
 def test_node_with_port_brackets_or_zone(text: str, address: str | None) -> None:
-    node = parse_node(text)
+    node = parse_forwarded_address(text)
     assert (node and str(node)) == address
 
 
 @given(st.text(max_size=60))
 def test_no_text_raises(text: str) -> None:
-    for parse in (parse_address, parse_network, parse_node):
+    for parse in (parse_address, parse_network, parse_forwarded_address):
         parse(text)
 
 

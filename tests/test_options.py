@@ -12,7 +12,7 @@ from helpers import call, make_environ, shop
 from paste.deploy import loadapp
 
 from maintenance_wsgi import ConfigError, MaintenanceMiddleware, MaintenanceMode, wrap
-from maintenance_wsgi.options import options_from_environ, options_from_ini
+from maintenance_wsgi.config import options_from_environ, options_from_ini
 
 VALUES = [
     pytest.param("dir", "/srv/shop/var", "/srv/shop/var", id="directory"),
@@ -26,7 +26,7 @@ VALUES = [
     pytest.param("exempt_paths", "/healthz,/webhooks/", ["/healthz", "/webhooks/"]),
     pytest.param("retry_after", " 120 ", 120),
     pytest.param("retry_after", "None", None, id="no-retry-after"),
-    pytest.param("page", "pages/page.html", "pages/page.html"),
+    pytest.param("page", "response/pages/page.html", "response/pages/page.html"),
     pytest.param("cors_origins", "https://shop.example", ["https://shop.example"]),
 ]
 MISTAKES = [

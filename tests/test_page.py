@@ -12,9 +12,9 @@ import pytest
 from helpers import Answer, call, make_environ, shop, status_of
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
-from maintenance_wsgi.details import Details
-from maintenance_wsgi.languages import load_sentences
-from maintenance_wsgi.page import MaintenancePage
+from maintenance_wsgi.response.languages import load_catalogs
+from maintenance_wsgi.response.unavailable import UnavailableResponse
+from maintenance_wsgi.state.flag import Window
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_problem_document(application: WSGIApplication, mode: MaintenanceMode) -
     }
 
 
-@pytest.mark.parametrize("language", load_sentences())
+@pytest.mark.parametrize("language", load_catalogs())
 @pytest.mark.parametrize("content", ["", '{"until": "2101-12-01T18:00:00Z", "message": "\\u2026"}'])
 def test_problem_document_keeps_the_rules_of_rfc_9457(
     content: str, language: str, application: WSGIApplication, flag: Path
@@ -223,7 +223,7 @@ def test_address_goes_below_the_message_whatever_it_holds(
     assert page.count("8.8.4.4") == 1
 
 
-@pytest.mark.parametrize("language", load_sentences())
+@pytest.mark.parametrize("language", load_catalogs())
 def test_page_is_one_small_file(
     language: str, application: WSGIApplication, mode: MaintenanceMode
 ) -> None:
@@ -238,7 +238,7 @@ def test_page_is_one_small_file(
 
 def test_nothing_is_rendered_twice(var: Path, flag: Path) -> None:
     flag.write_text('{"retry_after": 7}')
-    page = MaintenancePage(300, None, ())
+    page = UnavailableResponse(300, None, ())
     mode = MaintenanceMode(var)
     bodies = {id(body) for _ in range(5) for body in blocked_bodies(page, mode, "de")}
     assert len(bodies) == 1
@@ -246,7 +246,7 @@ def test_nothing_is_rendered_twice(var: Path, flag: Path) -> None:
 
 def test_store_is_bounded(var: Path, flag: Path) -> None:
     flag.touch()
-    page = MaintenancePage(300, None, ())
+    page = UnavailableResponse(300, None, ())
     mode = MaintenanceMode(var)
     tracemalloc.start()
     for number in range(2000):
@@ -259,9 +259,9 @@ def test_store_is_bounded(var: Path, flag: Path) -> None:
 
 
 def test_store_of_a_countdown_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = MaintenancePage(300, None, ())
+    page = UnavailableResponse(300, None, ())
     now = time.time()
-    details = Details(message="x" * 1000, until=datetime.fromtimestamp(now + 10**6, UTC))
+    details = Window(message="x" * 1000, until=datetime.fromtimestamp(now + 10**6, UTC))
     environ = make_environ(HTTP_ACCEPT="application/json")
     seconds = iter(range(5000))
     monkeypatch.setattr("time.time", lambda: now + next(seconds))
@@ -273,7 +273,9 @@ def test_store_of_a_countdown_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     assert held < 2_000_000
 
 
-def blocked_bodies(page: MaintenancePage, mode: MaintenanceMode, language: str) -> Iterable[bytes]:
+def blocked_bodies(
+    page: UnavailableResponse, mode: MaintenanceMode, language: str
+) -> Iterable[bytes]:
     flag = mode.flag()
     assert flag
     details = mode.details(flag)
@@ -281,7 +283,7 @@ def blocked_bodies(page: MaintenancePage, mode: MaintenanceMode, language: str) 
     return page_bodies(page, details, language)
 
 
-def page_bodies(page: MaintenancePage, details: Details, language: str) -> Iterable[bytes]:
+def page_bodies(page: UnavailableResponse, details: Window, language: str) -> Iterable[bytes]:
     environ = make_environ(HTTP_ACCEPT_LANGUAGE=language)
     return page(environ, lambda *_: lambda _: None, details, None)
 

@@ -6,6 +6,6 @@ failed, 2 wrong usage. Nothing is changed unless every value is valid.
 """
 
 from maintenance_wsgi.cli import diagnosis, follow, run, switch
-from maintenance_wsgi.cli.group import main
+from maintenance_wsgi.cli.app import main
 
 __all__ = ["diagnosis", "follow", "main", "run", "switch"]

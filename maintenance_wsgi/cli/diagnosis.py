@@ -5,12 +5,12 @@ from dataclasses import asdict
 
 import click
 
-from maintenance_wsgi.checks import check as find_faults
-from maintenance_wsgi.cli.group import directory_name, main, open_mode, same_directory_option, warn
-from maintenance_wsgi.client_ip import ClientIPResolver
-from maintenance_wsgi.exempt_paths import ExemptPaths
-from maintenance_wsgi.explanation import explain as explain_request
-from maintenance_wsgi.users import User
+from maintenance_wsgi.cli.app import directory_name, main, open_mode, same_directory_option, warn
+from maintenance_wsgi.diagnosis.check import check as find_faults
+from maintenance_wsgi.diagnosis.explanation import explain as explain_request
+from maintenance_wsgi.request.client_ip import ClientIPResolver
+from maintenance_wsgi.request.exempt_paths import ExemptPaths
+from maintenance_wsgi.state.users import User
 
 _trusted_proxy_option = click.option(
     "--trusted-proxy",

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from maintenance_wsgi.cli.group import (
+from maintenance_wsgi.cli.app import (
     command_line,
     directory_was_typed,
     open_mode,
     warn,
 )
-from maintenance_wsgi.mode import MaintenanceMode
+from maintenance_wsgi.state.mode import MaintenanceMode
 
 if TYPE_CHECKING:
-    from maintenance_wsgi.fleet import Fleet
-    from maintenance_wsgi.fleet_mode import FleetMode, RollCall
-    from maintenance_wsgi.fleet_nodes import Node
+    from maintenance_wsgi.fleet.mode import Acknowledgements, FleetMode
+    from maintenance_wsgi.fleet.nodes import Node
+    from maintenance_wsgi.fleet.store import Fleet
 
 _URL = "maintenance_wsgi.redis"
 _NAME = "maintenance_wsgi.name"
@@ -78,7 +78,7 @@ def open_fleet() -> "Fleet | None":
             raise click.UsageError("--name needs --redis")
         return None
     try:
-        from maintenance_wsgi.fleet import Fleet  # noqa: PLC0415 (needs an extra)
+        from maintenance_wsgi.fleet.store import Fleet  # noqa: PLC0415 (needs an extra)
     except ModuleNotFoundError as error:
         if error.name != "redis":
             raise
@@ -104,11 +104,11 @@ def open_state(*, begins: bool = False, wait: int | None = None) -> MaintenanceM
         raise click.UsageError(
             "a fleet has no directory: leave out --dir; or --redis='' for this directory alone"
         )
-    from maintenance_wsgi.fleet_mode import FleetMode  # noqa: PLC0415 (needs an extra)
+    from maintenance_wsgi.fleet.mode import FleetMode  # noqa: PLC0415 (needs an extra)
 
     ctx = click.get_current_context()
     copy = ctx.with_resource(TemporaryDirectory(prefix=f"maintenance-fleet-{fleet.name}-"))
-    ctx.call_on_close(fleet.hang_up)
+    ctx.call_on_close(fleet.close)
     mode = FleetMode(fleet, copy, begins=begins)
     ctx.meta[_MODE] = mode
     return mode
@@ -128,7 +128,7 @@ def disabling_command() -> str:
     ctx = click.get_current_context()
     program = (ctx.parent or ctx).command_path
     # Where the URL came from the environment, it still does.
-    url = ["--redis", mode.fleet.shown_url] if ctx.meta[f"{_URL}.typed"] else []
+    url = ["--redis", mode.fleet.redacted_url] if ctx.meta[f"{_URL}.typed"] else []
     return shlex.join([*program.split(), "disable", *url, "--name", mode.fleet.name])
 
 
@@ -142,7 +142,7 @@ def wait_for_nodes(seconds: int | None, *, quiet: bool) -> None:
     if seconds is None or mode is None:
         return
     on_terminal = sys.stderr.isatty() and not quiet
-    for called in mode.roll_call(seconds):
+    for called in mode.acknowledgements(seconds):
         if on_terminal:
             done, missing = len(called.acknowledged), len(called.missing)
             click.echo(f"\r{done} of {done + missing} nodes have acknowledged", nl=False, err=True)
@@ -151,7 +151,7 @@ def wait_for_nodes(seconds: int | None, *, quiet: bool) -> None:
     _tell_roll(called, seconds, quiet=quiet)
 
 
-def _tell_roll(called: "RollCall", seconds: int, *, quiet: bool) -> None:
+def _tell_roll(called: "Acknowledgements", seconds: int, *, quiet: bool) -> None:
     if called.silent:
         warn(f"silent, and not waited for: {_names(called.silent)}")
     if called.acknowledged and not quiet:

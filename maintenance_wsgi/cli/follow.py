@@ -6,8 +6,8 @@ import socket
 
 import click
 
+from maintenance_wsgi.cli.app import main, open_mode, same_directory_option
 from maintenance_wsgi.cli.fleet import fleet_options, open_fleet
-from maintenance_wsgi.cli.group import main, open_mode, same_directory_option
 
 
 class _Progress(logging.Handler):
@@ -52,11 +52,11 @@ def follow(ctx: click.Context, *, node: str | None, adopt: bool, once: bool) -> 
     fleet = open_fleet()
     if fleet is None:
         raise click.UsageError("follow needs --redis, or MAINTENANCE_REDIS")
-    from maintenance_wsgi.follow import FleetFollower  # noqa: PLC0415 (needs an extra)
+    from maintenance_wsgi.fleet.follower import Follower  # noqa: PLC0415 (needs an extra)
 
     node = node or socket.gethostname()
-    follower = FleetFollower(fleet, open_mode(), node, adopt=adopt)
-    ctx.call_on_close(fleet.hang_up)
+    follower = Follower(fleet, open_mode(), node, adopt=adopt)
+    ctx.call_on_close(fleet.close)
     if once:
         click.echo(f"Took version {follower.take()} of {fleet}")
         return

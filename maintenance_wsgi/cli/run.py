@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import click
 
+from maintenance_wsgi.cli.app import main, quiet_option, same_directory_option, warn
 from maintenance_wsgi.cli.fleet import (
     disabling_command,
     fleet_options,
@@ -15,8 +16,7 @@ from maintenance_wsgi.cli.fleet import (
     wait_for_nodes,
     wait_option,
 )
-from maintenance_wsgi.cli.group import main, quiet_option, same_directory_option, warn
-from maintenance_wsgi.cli.values import window, window_options
+from maintenance_wsgi.cli.params import window, window_options
 
 _FORWARDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # as shells have it

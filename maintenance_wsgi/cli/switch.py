@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import click
 
+from maintenance_wsgi.cli.app import main, quiet_option, same_directory_option, warn
 from maintenance_wsgi.cli.fleet import (
     fleet_mode,
     fleet_options,
@@ -17,8 +18,7 @@ from maintenance_wsgi.cli.fleet import (
     wait_for_nodes,
     wait_option,
 )
-from maintenance_wsgi.cli.group import main, quiet_option, same_directory_option, warn
-from maintenance_wsgi.cli.values import (
+from maintenance_wsgi.cli.params import (
     NONE,
     exemptions_of,
     ip_option,
@@ -28,7 +28,7 @@ from maintenance_wsgi.cli.values import (
     with_me,
 )
 from maintenance_wsgi.errors import MaintenanceError
-from maintenance_wsgi.mode import MaintenanceMode, Status
+from maintenance_wsgi.state.mode import MaintenanceMode, Status
 
 
 class _UnknownState(click.ClickException):

@@ -27,10 +27,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from fleets import redis_server, wait_for
 
 from maintenance_wsgi import MaintenanceMode
-from maintenance_wsgi.fleet import Fleet
-from maintenance_wsgi.fleet_mode import FleetMode
-from maintenance_wsgi.follow import FleetFollower
-from maintenance_wsgi.record import Contents
+from maintenance_wsgi.fleet.follower import Follower
+from maintenance_wsgi.fleet.mode import FleetMode
+from maintenance_wsgi.fleet.store import Fleet
+from maintenance_wsgi.state.store import Contents
 
 PROCESSES = 4
 
@@ -60,7 +60,7 @@ def follow(url: str, names: list[str], directory: Path | None, ended: Any) -> No
             mode = MaintenanceMode(directory / name)
         else:
             mode = cast("MaintenanceMode", Variables())
-        nodes.append(FleetFollower(Fleet(url), mode, name))
+        nodes.append(Follower(Fleet(url), mode, name))
     threads = [threading.Thread(target=node.follow) for node in nodes]
     for thread in threads:
         thread.start()
@@ -102,7 +102,7 @@ def seconds_to_all(mode: FleetMode, rounds: int) -> list[float]:
             mode.disable()
         else:
             mode.enable(message=f"round {number}", exemptions=["203.0.113.7", "2001:db8::/32"])
-        *_, called = mode.roll_call(120)
+        *_, called = mode.acknowledgements(120)
         assert not called.missing, called.missing
         times.append(time.perf_counter() - start)
         time.sleep(0.37)  # not in step with the nodes' seconds

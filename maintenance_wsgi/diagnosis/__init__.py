@@ -1,0 +1,1 @@
+"""Why: explanations of one request, likely causes, and what would go wrong."""

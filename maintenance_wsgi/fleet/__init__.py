@@ -1,0 +1,1 @@
+"""Many machines: one state in Redis, and the nodes that follow it. Needs the extra `redis`."""

@@ -1,0 +1,170 @@
+"""One Redis, reached by a URL: its errors become this package's own, and no secret is ever shown.
+
+Needs redis-py, the extra `maintenance-wsgi[redis]`. Nothing here is imported unless a command is
+given `--redis`.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from redis import Redis, RedisCluster, exceptions
+from redis.backoff import NoBackoff
+from redis.connection import ConnectionPool, parse_url
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from maintenance_wsgi.errors import ConfigError, StateError
+
+# One "@" alone, or a part of a password that is not encoded would be taken for a host, and shown.
+_URL = re.compile(
+    r"(?P<scheme>rediss?|unix)(\+(?P<kind>sentinel|cluster))?://"
+    r"(?P<user>[^@/?#]*@)?(?P<hosts>[^@/?#]*)(?P<path>/[^@?#]*)?(?P<query>\?[^@#]*)?"
+)
+# Nothing is tried twice: a change that Redis made, but could not confirm, would then be a conflict.
+_DEFAULTS: dict[str, Any] = {
+    "protocol": 2,  # Redis 5 knows no other
+    "retry": Retry(NoBackoff(), 0),
+    "socket_connect_timeout": 5,
+    "socket_timeout": 5,
+}
+_UNREACHABLE = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ClusterDownError,
+    exceptions.RedisClusterException,
+    OSError,
+)
+_RIGHTS = "; the ACL in examples/fleet/README.md has the rights that are needed"
+_REMEDIES = {
+    "no permissions": _RIGHTS,
+    "executing the script can't": _RIGHTS,
+    "non deterministic": "; Redis 5 or newer is needed",
+    "unknown command": "; Redis 5 or newer is needed, with that command",
+}
+
+
+class RedisUnreachableError(StateError):
+    """Redis does not answer, or not yet."""
+
+
+class RedisConnection:
+    """A Redis, a Redis Cluster, or the master that Sentinels name; connects when first asked.
+
+    Args:
+        url: as redis-py takes it (`redis://`, `rediss://`, `unix://`); or one of the first two
+            with `+cluster`, or with `+sentinel`, several hosts and the master's name as the path:
+            `redis+sentinel://:PASSWORD@host1:26379,host2:26379/mymaster/0`. The options of its
+            query are redis-py's; `sentinel_...` are for the connections to the Sentinels.
+
+    Attributes:
+        place: where it is.
+        redacted_url: the URL without user, password and options.
+
+    Raises:
+        ConfigError: the URL is none; it is not shown.
+    """
+
+    def __init__(self, url: str) -> None:
+        match = _URL.fullmatch(url)
+        if not match or (match["scheme"] == "unix" and match["kind"]):
+            raise _refused("it has another form")
+        self._kind = match["kind"]
+        self._hosts = match["hosts"].split(",") if self._kind == "sentinel" else [match["hosts"]]
+        service, _, database = (match["path"] or "")[1:].partition("/")
+        self._service = service
+        path = f"/{database}" if self._kind == "sentinel" else match["path"] or ""
+        first = f"{match['user'] or ''}{self._hosts[0]}{path}{match['query'] or ''}"
+        self._url = f"{match['scheme']}://{first}"
+        self.place: str = match["hosts"] or match["path"] or "localhost"
+        self.redacted_url: str = url.partition(":")[0] + f"://{match['hosts']}{match['path'] or ''}"
+        self._read_options()
+
+    def _read_options(self) -> None:
+        try:
+            found: dict[str, Any] = parse_url(self._url)
+            self._ports = [urlsplit(f"//{host}").port for host in self._hosts]
+        except ValueError:
+            raise _refused("a number in it is none") from None
+        self._options = _DEFAULTS | {
+            name: value for name, value in found.items() if not name.startswith("sentinel_")
+        }
+        self._sentinel_options = _DEFAULTS | {
+            name.removeprefix("sentinel_"): value
+            for name, value in found.items()
+            if name.startswith(("sentinel_", "ssl_"))
+        }
+        texts = [str(value) for name, value in found.items() if name.endswith("password")]
+        self._secrets = sorted({*texts, *map(quote, texts)}, key=len, reverse=True)
+        try:
+            ConnectionPool(**self._options).make_connection()
+        except (TypeError, ValueError, exceptions.RedisError):
+            raise _refused("redis-py does not know an option in it") from None
+
+    @cached_property
+    def _client(self) -> Any:  # noqa: ANN401 (three kinds, and redis-py's types fit none)
+        if self._kind == "cluster":
+            return RedisCluster.from_url(self._url, **_DEFAULTS)
+        if self._kind == "sentinel":
+            return self._client_of_sentinels()
+        return Redis.from_pool(ConnectionPool(**self._options))
+
+    def _client_of_sentinels(self) -> Any:  # noqa: ANN401 (likewise)
+        options = self._options | {"ssl": self._url.startswith("rediss:")}
+        options.pop("connection_class", None)
+        hosts = [
+            (urlsplit(f"//{host}").hostname or "localhost", port or 26379)
+            for host, port in zip(self._hosts, self._ports, strict=True)
+        ]
+        sentinel_options = self._sentinel_options | {"ssl": options["ssl"]}
+        sentinels = Sentinel(hosts, sentinel_kwargs=sentinel_options)
+        return sentinels.master_for(self._service, **options)
+
+    @contextmanager
+    def asked(self) -> Iterator[Any]:
+        """Give redis-py's client to a block, and translate what it raises.
+
+        Raises:
+            RedisUnreachableError: Redis does not answer.
+            StateError: Redis refuses.
+        """
+        try:
+            yield self._client
+        except StateError:
+            raise
+        except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
+            raise StateError(
+                f"Redis at {self.place} lets nobody in with this user and password:"
+                f" {self._shown(error)}; correct them in the URL"
+            ) from None
+        except _UNREACHABLE as error:
+            raise RedisUnreachableError(
+                f"Redis at {self.place} does not answer: {self._shown(error)}"
+            ) from None
+        except exceptions.RedisError as error:
+            text = self._shown(error)
+            remedy = next((_REMEDIES[part] for part in _REMEDIES if part in text), "")
+            raise StateError(f"Redis at {self.place} refuses: {text}{remedy}") from None
+
+    def close(self) -> None:
+        """End the connections, which may have died unnoticed; the next question makes new ones."""
+        client = self.__dict__.pop("_client", None)
+        if client is not None:
+            client.close()
+
+    def _shown(self, error: Exception) -> str:
+        text = str(error)
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return ascii(text)[1:-1][:300]
+
+
+def _refused(why: str) -> ConfigError:
+    return ConfigError(
+        f"--redis: no URL of a Redis ({why}; it is not shown, it may hold a password);"
+        " write redis://USER:PASSWORD@HOST:6379/0, rediss://... for TLS or unix:///PATH,"
+        " and @ : / ? # in a password as %40 %3A %2F %3F %23"
+    )

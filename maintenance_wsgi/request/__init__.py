@@ -1,0 +1,1 @@
+"""Who asks: the client's address, and the paths that are exempt."""
