@@ -17,7 +17,7 @@ from netaddr import IPNetwork
 
 from maintenance_wsgi.arguments import string_tuple
 from maintenance_wsgi.errors import ConfigError, ConfigTypeError
-from maintenance_wsgi.grammar import OWS, TOKEN, environ_key, header
+from maintenance_wsgi.grammar import OWS, TOKEN, environ_key
 from maintenance_wsgi.networks import (
     Address,
     format_network,
@@ -88,6 +88,7 @@ class ClientIPResolver:
 
     Attributes:
         header: name of that header.
+        key: its name in an environ.
         trusts_unix: whether connections through a Unix socket are trusted.
 
     Raises:
@@ -101,8 +102,7 @@ class ClientIPResolver:
     ) -> None:
         entries = string_tuple("trusted_proxies", trusted_proxies)
         self.header: str = _validated_header(header)
-        self._key = environ_key(header)
-        self._read_list = _LIST_HEADERS.get(self._key)
+        self.key: str = environ_key(header)
         self.trusts_unix: bool = _UNIX in entries
         self._trusted = _TrustedNetworks(
             _trusted_network(entry) for entry in entries if entry != _UNIX
@@ -112,15 +112,10 @@ class ClientIPResolver:
 
     def resolve(self, environ: Mapping[str, Any]) -> Resolution:
         """Return the client of a request, and how it was found; never raises."""
-        peer, value = peer_of(environ), environ.get(self._key, "")
+        peer, value = peer_of(environ), environ.get(self.key, "")
         if type(peer) is str and type(value) is str and len(value) <= _MAX_CACHED_LENGTH:
             return self._resolve_cached(peer, value)
         return self._resolve(peer, value)
-
-    def entries(self, environ: Mapping[str, Any]) -> Iterator[Hop]:
-        """Yield all that the header holds, from the right, whether or not it is believed."""
-        for text, address in self._read(header(environ, self._key)):
-            yield Hop(text, address)
 
     def _resolve(self, peer_text: object, value: object) -> Resolution:
         peer = self._read_peer(peer_text)
@@ -140,25 +135,18 @@ class ClientIPResolver:
 
     def _walk(self, value: str, hops: list[Hop]) -> tuple[Address | None, Reason]:
         address = None
-        for text, address in self._read(value):
+        for text, address in header_entries(self.key, value):
             trusted_by = address and self._trusted.match(address)
             hops.append(Hop(text, address, trusted_by))
             if address is None:
                 return None, Reason.UNREADABLE_ENTRY if text else Reason.EMPTY_ENTRY
-            if self._read_list is None:
+            if self.key not in _LIST_HEADERS:
                 return address, Reason.SINGLE_HEADER
             if trusted_by is None:
                 return address, Reason.RIGHTMOST_UNTRUSTED
         # CVE-2022-31813: `Connection: X-Forwarded-For` made a proxy drop its own header. Falling
         # back to the proxy's address would exempt such a client.
         return address, Reason.ALL_TRUSTED if address else Reason.NO_HEADER
-
-    def _read(self, value: str) -> Iterator[tuple[str, Address | None]]:
-        if not value:
-            return iter(())
-        if self._read_list is None:
-            return iter([(value, parse_forwarded_address(value))])
-        return self._read_list(value)
 
 
 class _TrustedNetworks:
@@ -226,6 +214,22 @@ def is_unix_peer(peer: object) -> bool:
     if not isinstance(peer, str):
         return peer is None
     return peer in _UNIX_PEERS or peer.startswith(_UNIX)
+
+
+def header_entries(key: str, value: str) -> Iterator[tuple[str, Address | None]]:
+    """Split the value of a forwarding header into its entries.
+
+    Args:
+        key: the header's name in an environ, which tells whether it holds a list.
+        value: the header's value, without blanks around it.
+
+    Yields:
+        Each entry from the right, and the address that it spells, or None.
+    """
+    if not value:
+        return iter(())
+    split = _LIST_HEADERS.get(key)
+    return split(value) if split else iter([(value, parse_forwarded_address(value))])
 
 
 def _forwarded_for_entries(value: str) -> Iterator[tuple[str, Address | None]]:
