@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
 
+from maintenance_wsgi.fleet.mode import FleetMode
 from maintenance_wsgi.fleet.store import Fleet
 from tests.support.redis import redis_server
 
@@ -33,3 +35,12 @@ def fleet(url: str) -> Iterator[Fleet]:
     fleet = Fleet(url)
     yield fleet
     fleet.close()
+
+
+@pytest.fixture
+def operator(fleet: Fleet, tmp_path: Path) -> FleetMode:
+    """Give who switches the fleet, which is off."""
+    (tmp_path / "copy").mkdir()
+    mode = FleetMode(fleet, str(tmp_path / "copy"), begins=True)
+    mode.disable()
+    return mode

@@ -10,17 +10,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import pexpect
 import pytest
 import redis
-from click.testing import CliRunner, Result
 
-from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode, StateError
-from maintenance_wsgi.cli import main
+from maintenance_wsgi import MaintenanceMode, StateError
 from maintenance_wsgi.fleet.follower import Follower
 from maintenance_wsgi.fleet.mode import FleetMode
 from maintenance_wsgi.fleet.store import Fleet
 from maintenance_wsgi.state.store import Contents
+from tests.live.fleet.commands import contents, run
 from tests.live.fleet.followers import follower, followers, node_of, state_of
 from tests.support.processes import (
     COMMAND,
@@ -33,54 +31,10 @@ from tests.support.processes import (
     wait_for,
 )
 from tests.support.redis import redis_server
-from tests.support.wsgi import call, shop
 
 pytestmark = pytest.mark.servers
 
 ON, OFF = Contents(b"{}\n", b"203.0.113.7"), Contents(None, b"203.0.113.7")
-
-
-@pytest.fixture
-def operator(fleet: Fleet, tmp_path: Path) -> FleetMode:
-    """Give who switches the fleet, which is off."""
-    (tmp_path / "copy").mkdir()
-    mode = FleetMode(fleet, str(tmp_path / "copy"), begins=True)
-    mode.disable()
-    return mode
-
-
-def run(url: str, command: str, *arguments: str) -> Result:
-    return CliRunner().invoke(main, [command, "--redis", url, *arguments])
-
-
-def put(fleet: Fleet, contents: Contents) -> None:
-    fleet.write(fleet.read(), contents)
-
-
-def contents(var: Path) -> Contents:
-    return MaintenanceMode(var).contents()
-
-
-def test_every_node_is_switched_and_proves_it(url: str, tmp_path: Path) -> None:
-    with followers(url, tmp_path, "web1", "web2", "web3", name="shop") as directories:
-        result = run(url, "enable", "--name=shop", "--wait=30", "--ip=203.0.113.7")
-        assert result.exit_code == 0, result.output
-        assert "Acknowledged by 3: web1 web2 web3\n" in result.stdout
-        for var in directories.values():
-            assert call(MaintenanceMiddleware(shop, var)).code == 503
-            assert contents(var) == contents(directories["web1"])
-            assert contents(var).exempt == b"203.0.113.7"
-        assert run(url, "disable", "--name=shop", "--wait=30", "-q").stdout == ""
-        for var in directories.values():
-            assert call(MaintenanceMiddleware(shop, var)).code == 200
-
-
-def test_terminal_shows_how_many(url: str, var: Path) -> None:
-    with follower(url, var, "web1"):
-        wait_for(lambda: state_of(Fleet(url), "web1"))
-        command = f"{COMMAND} disable --wait=30"
-        said = pexpect.run(command, env=environ(MAINTENANCE_REDIS=url), timeout=60)
-        assert "1 of 1 nodes have acknowledged" in str(said)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -230,23 +184,6 @@ def test_lost_announcement_is_made_up_for(url: str, fleet: Fleet, var: Path, por
         wait_for(MaintenanceMode(var).is_enabled)
 
 
-@pytest.mark.usefixtures("operator")
-def test_wait_is_patient_with_a_slow_node_and_names_one_that_hangs(
-    url: str, fleet: Fleet, var: Path
-) -> None:
-    with follower(url, var, "web1") as process:
-        wait_for(lambda: state_of(fleet, "web1") == "current")
-        process.send(signal.SIGSTOP)
-        result = run(url, "enable", "--wait=1")
-        assert result.exit_code == 1
-        assert "not acknowledged within 1 s by web1 (behind)" in result.stderr
-        waking = threading.Timer(1, process.send, [signal.SIGCONT])
-        waking.start()
-        assert run(url, "enable", "--wait=60").exit_code == 0
-        waking.join()
-        assert MaintenanceMode(var).is_enabled()
-
-
 def test_redis_killed_and_restarted_empty(tmp_path: Path, var: Path) -> None:
     port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
@@ -360,22 +297,6 @@ def test_partitioned_node_holds_and_heals(tmp_path: Path, var: Path) -> None:
             wait_for(lambda: state_of(fleet, "web1") == "current", 60)
             assert not MaintenanceMode(var).is_enabled()
         fleet.close()
-
-
-def test_clocks_of_the_nodes_do_not_matter(
-    url: str, fleet: Fleet, operator: FleetMode, tmp_path: Path
-) -> None:
-    skip_without(shutil.which("faketime"), "Debian's faketime")
-    operator.enable()
-    with ExitStack() as stack:
-        for node, skew in (("early", "-3 days"), ("late", "+3 days")):
-            (tmp_path / node).mkdir()
-            prefix = ["faketime", "-f", skew]
-            stack.enter_context(follower(url, tmp_path / node, node, prefix=prefix))
-        wait_for(lambda: {node.name for node in fleet.survey().nodes} == {"early", "late"})
-        result = run(url, "enable", "--message=a", "--wait=30")
-        assert result.exit_code == 0, result.output
-        assert [node.state for node in fleet.survey().nodes] == ["current", "current"]
 
 
 def test_fifty_nodes(url: str, fleet: Fleet, operator: FleetMode, tmp_path: Path) -> None:
