@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from netaddr import IPAddress, IPSet
-from timing import Run
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from maintenance_wsgi import MaintenanceMiddleware
+from tests.bench.timing import Run
 
 PROXY = "10.0.0.1"
 EXEMPT = "81.2.69.142"

@@ -14,9 +14,9 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from alternatives import EXEMPT, STRANGER, application, browser, ours, requests
-from lists import SETTLING_SECONDS, make_directories
-from timing import print_table
+from tests.bench.alternatives import EXEMPT, STRANGER, application, browser, ours, requests
+from tests.bench.lists import SETTLING_SECONDS, make_directories
+from tests.bench.timing import print_table
 
 _CALLGRIND = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
 _FEW, _MANY = 300, 1300

@@ -5,12 +5,13 @@ import os
 import re
 
 import django
-from alternatives import EXEMPT, STRANGER, Gate, browser, requests
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
-from timing import Run
+
+from tests.bench.alternatives import EXEMPT, STRANGER, Gate, browser, requests
+from tests.bench.timing import Run
 
 
 def shop(_: HttpRequest) -> HttpResponse:

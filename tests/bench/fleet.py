@@ -22,15 +22,13 @@ from typing import Any, cast
 
 import redis
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from fleets import redis_server, wait_for
-
 from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.fleet.follower import Follower
 from maintenance_wsgi.fleet.mode import FleetMode
 from maintenance_wsgi.fleet.store import Fleet
 from maintenance_wsgi.state.store import Contents
+from tests.support.processes import wait_for
+from tests.support.redis import redis_server
 
 PROCESSES = 4
 

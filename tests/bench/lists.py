@@ -16,12 +16,12 @@ from itertools import repeat
 from time import perf_counter
 from typing import Literal, TypeVar
 
-from alternatives import FLAG, LIST
 from netaddr import IPAddress, IPSet
-from timing import Run, Series, print_table, shuffled_turns, side_by_side
 
 from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.networks import Address, NetworkSet
+from tests.bench.alternatives import FLAG, LIST
+from tests.bench.timing import Run, Series, print_table, shuffled_turns, side_by_side
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import cycle, repeat
 from wsgiref.types import WSGIApplication
 
-from alternatives import (
+from tests.bench.alternatives import (
     EXEMPT,
     FLAG,
     PROXY,
@@ -20,8 +20,8 @@ from alternatives import (
     requests,
     requests_of,
 )
-from django_gate import django_gate
-from timing import Run, Series, print_table, side_by_side
+from tests.bench.django_gate import django_gate
+from tests.bench.timing import Run, Series, print_table, side_by_side
 
 SIZES = (1, 1_000)
 WIDE = "81.0.0.0/8"

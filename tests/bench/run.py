@@ -11,10 +11,10 @@ import platform
 import tempfile
 import time
 
-import per_request
-from alternatives import EXEMPT
-from lists import ALL_SIZES, SETTLING_SECONDS, entries, list_table, make_directories
-from server import server_table
+from tests.bench import per_request
+from tests.bench.alternatives import EXEMPT
+from tests.bench.lists import ALL_SIZES, SETTLING_SECONDS, entries, list_table, make_directories
+from tests.bench.server import server_table
 
 
 def main() -> None:

@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alternatives import FLAG, STRANGER
-from timing import Series, print_table, shuffled_turns
-
-sys.path.append(str(Path(__file__).parents[1]))
-from servers import free_port, running  # the suite's
+from tests.bench.alternatives import FLAG, STRANGER
+from tests.bench.timing import Series, print_table, shuffled_turns
+from tests.support.processes import free_port, running
 
 _ROUNDS = 4
 _TURNS = 3  # of a second

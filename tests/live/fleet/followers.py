@@ -1,0 +1,90 @@
+"""Followers that run as processes."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from maintenance_wsgi.fleet.nodes import Node
+from maintenance_wsgi.fleet.store import Fleet
+from tests.support.processes import COMMAND, environ, wait_for
+
+
+class Process:
+    """A `follow` that runs on its own, and its log."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(encoding="utf-8")
+
+    def send(self, number: signal.Signals) -> None:
+        # A prefix may have started it as its child.
+        os.killpg(self.process.pid, number)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.send(number)
+        return self.process.wait(30)
+
+
+@contextmanager
+def follower(
+    url: str, var: Path, node: str, *options: str, prefix: Sequence[str] = (), name: str = "default"
+) -> Iterator[Process]:
+    """Run `follow` for a directory until the block ends."""
+    log = var.with_name(f"{var.name}-{node}.log")
+    command = [*prefix, COMMAND, "--dir", str(var), "follow", "--node", node, *options]
+    variables = environ(MAINTENANCE_REDIS=url, MAINTENANCE_NAME=name)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, env=variables, stdout=output, stderr=output, start_new_session=True
+        )
+    started = Process(process, log)
+    try:
+        yield started
+    finally:
+        with suppress(ProcessLookupError):
+            started.send(signal.SIGCONT)
+            started.send(signal.SIGTERM)
+        try:
+            process.wait(30)
+            wait_for(lambda: not _is_alive(process.pid))
+        finally:
+            with suppress(ProcessLookupError):
+                started.send(signal.SIGKILL)
+
+
+def _is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@contextmanager
+def followers(url: str, directory: Path, *nodes: str, name: str) -> Iterator[dict[str, Path]]:
+    """Run several; yield the directory of each, when all are there."""
+    with ExitStack() as stack:
+        directories = {node: directory / node for node in nodes}
+        for node, var in directories.items():
+            var.mkdir()
+            stack.enter_context(follower(url, var, node, name=name))
+        fleet = Fleet(url, name)
+        wait_for(lambda: {node.name for node in fleet.survey().nodes} == set(nodes))
+        fleet.close()
+        yield directories
+
+
+def node_of(fleet: Fleet, name: str) -> Node | None:
+    return next((node for node in fleet.survey().nodes if node.name == name), None)
+
+
+def state_of(fleet: Fleet, name: str) -> str:
+    node = node_of(fleet, name)
+    return node.state if node else ""

@@ -1,0 +1,352 @@
+"""Followers as they run on the nodes of a fleet: real processes, a real Redis, real faults."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from maintenance_wsgi import MaintenanceMode, StateError
+from maintenance_wsgi.fleet.follower import Follower
+from maintenance_wsgi.fleet.mode import FleetMode
+from maintenance_wsgi.fleet.store import Fleet
+from maintenance_wsgi.state.store import Contents
+from tests.live.fleet.commands import contents, run
+from tests.live.fleet.followers import follower, followers, node_of, state_of
+from tests.support.processes import (
+    COMMAND,
+    ROOT,
+    environ,
+    free_port,
+    meanwhile,
+    skip_without,
+    skip_without_root,
+    wait_for,
+)
+from tests.support.redis import redis_server
+
+pytestmark = pytest.mark.servers
+
+ON, OFF = Contents(b"{}\n", b"203.0.113.7"), Contents(None, b"203.0.113.7")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_it_and_the_node_leaves(
+    number: signal.Signals, url: str, fleet: Fleet, operator: FleetMode, var: Path
+) -> None:
+    operator.enable()
+    with follower(url, var, "web1") as process:
+        wait_for(lambda: state_of(fleet, "web1") == "current")
+        assert process.end(number) == 0
+        assert "Traceback" not in process.log
+    assert node_of(fleet, "web1") is None
+    assert MaintenanceMode(var).is_enabled()
+
+
+def test_node_that_joins_late_takes_the_present_state(
+    url: str, operator: FleetMode, var: Path
+) -> None:
+    operator.enable(exemptions=["203.0.113.7"])
+    (var / ".maintenance.ip").write_text("198.51.100.1")
+    assert (revision := operator.revision) is not None
+    result = run(url, "follow", "--once", "--dir", str(var), "--node=web1")
+    assert result.exit_code == 0, result.output
+    assert "Took version 2 of fleet 'default'" in result.stdout
+    assert contents(var) == revision.contents
+    assert "overwritten by the fleet: no flag, list b'198.51.100.1'" in result.stderr
+    assert run(url, "follow", "--once", "--dir", str(var)).stderr == ""
+
+
+def test_state_cannot_be_taken_where_nobody_knows_it(url: str, var: Path) -> None:
+    result = run(url, "follow", "--once", "--dir", str(var))
+    assert result.exit_code == 1
+    assert "has no state" in result.stderr
+
+
+def test_environment_names_everything(url: str, operator: FleetMode, var: Path) -> None:
+    operator.enable()
+    variables = environ(MAINTENANCE_DIR=str(var), MAINTENANCE_REDIS=url, MAINTENANCE_NAME="other")
+    refused = subprocess.run(
+        [COMMAND, "follow", "--once"], env=variables, capture_output=True, text=True, check=False
+    )
+    assert "fleet 'other'" in refused.stderr
+    variables = {**variables, "MAINTENANCE_NAME": "", "MAINTENANCE_NODE": "web1"}
+    subprocess.run([COMMAND, "follow", "--once"], env=variables, capture_output=True, check=True)
+    assert MaintenanceMode(var).is_enabled()
+
+
+def test_change_by_hand_is_overwritten_and_said(
+    fleet: Fleet, operator: FleetMode, var: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = Follower(fleet, MaintenanceMode(var), "web1")
+    operator.enable(exemptions=["203.0.113.7"])
+    one.sync()
+    assert caplog.messages == []
+    (var / ".maintenance.flag").unlink()
+    (var / ".maintenance.ip").write_bytes(b"x" * 5000)
+    one.sync()
+    assert operator.revision is not None
+    assert contents(var) == operator.revision.contents
+    (said,) = caplog.messages
+    assert said.startswith(f"{var}: overwritten by the fleet: no flag, list b'xxx")
+    assert said.endswith("' and 904 bytes more")
+    one.sync()
+    assert len(caplog.messages) == 1
+
+
+def test_change_by_hand_is_adopted_where_that_is_wished(
+    fleet: Fleet, operator: FleetMode, var: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (var / ".maintenance.ip").write_text("198.51.100.1")
+    one = Follower(fleet, MaintenanceMode(var), "web1", adopt=True)
+    one.sync()
+    assert contents(var) == Contents(None, b"")  # what it held before it followed is no change
+    MaintenanceMode(var).enable(exemptions=["203.0.113.9"])
+    one.sync()
+    assert operator.status().exempt == ("203.0.113.9",)
+    assert operator.status().enabled
+    assert "changed by hand, and published as version 2" in caplog.messages[-1]
+    (var / ".maintenance.flag").unlink()
+    operator.enable(message="by somebody else")
+    one.sync()
+    assert b"somebody else" in (var / ".maintenance.flag").read_bytes()
+    assert "overwritten by the fleet: no flag" in caplog.messages[-1]
+
+
+def test_two_of_one_name_are_noticed(
+    url: str, fleet: Fleet, operator: FleetMode, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    operator.enable()
+    twins = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        twins.append(Follower(fleet, MaintenanceMode(tmp_path / name), "web1"))
+    for _ in range(3):
+        for twin in twins:
+            twin.sync()
+    assert ["another follower has this name too" in said for said in caplog.messages] == [True] * 2
+    assert state_of(fleet, "web1") == "faulty"
+    assert "web1  faulty, version 2, seen " in run(url, "status").stdout
+    result = run(url, "enable", "--wait=1")
+    assert result.exit_code == 1
+    assert "by web1 (another follower has this name)" in result.stderr
+
+
+def test_successor_of_one_that_was_killed_is_no_twin(
+    url: str, fleet: Fleet, operator: FleetMode, var: Path
+) -> None:
+    operator.enable()
+    with follower(url, var, "web1") as first:
+        wait_for(lambda: state_of(fleet, "web1") == "current")
+        first.process.kill()
+    one = Follower(fleet, MaintenanceMode(var), "web1")
+    one.sync()
+    one.sync()
+    assert state_of(fleet, "web1") == "current"
+
+
+def test_node_that_cannot_write_says_so(
+    fleet: Fleet, operator: FleetMode, var: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    operator.enable()
+    one = Follower(fleet, MaintenanceMode(var), "web1")
+    (var / ".maintenance.flag").mkdir()
+    one.sync()
+    one.sync()
+    node = node_of(fleet, "web1")
+    assert node is not None
+    assert (node.state, node.acknowledged) == ("faulty", False)
+    assert "remove that directory by hand" in node.fault
+    assert len(caplog.messages) == 1
+    with pytest.raises(StateError, match="remove that directory"):
+        one.take()
+    (var / ".maintenance.flag").rmdir()
+    one.sync()
+    assert state_of(fleet, "web1") == "current"
+
+
+@pytest.mark.usefixtures("operator")
+def test_lost_announcement_is_made_up_for(url: str, fleet: Fleet, var: Path, port: int) -> None:
+    with follower(url, var, "web1"):
+        wait_for(lambda: state_of(fleet, "web1") == "current")
+        found = fleet.read()
+        assert found is not None
+        with redis.Redis(port=port) as client:
+            key = "maintenance-wsgi:{default}:state"
+            client.hset(key, mapping={"on": "1", "revision": f"{'0' * 16}-9"})
+        wait_for(MaintenanceMode(var).is_enabled)
+
+
+def test_redis_killed_and_restarted_empty(tmp_path: Path, var: Path) -> None:
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    with ExitStack() as stack:
+        with redis_server(tmp_path, port=port):
+            assert run(url, "enable", "--ip=203.0.113.7").exit_code == 0
+            process = stack.enter_context(follower(url, var, "web1"))
+            wait_for(MaintenanceMode(var).is_enabled)
+            held = contents(var)
+        wait_for(lambda: "does not answer" in process.log)
+        assert run(url, "status", "--exit-code").exit_code == 2
+        with redis_server(tmp_path, port=port):
+            wait_for(lambda: "is back" in process.log)
+            wait_for(lambda: "has no state; the files stay as they are" in process.log)
+            result = run(url, "status")
+            assert result.exit_code == 1
+            assert "unknown whether maintenance is on" in result.stderr
+            assert contents(var) == held
+            assert process.log.count("does not answer") == 1
+            assert run(url, "disable", "--wait=30").exit_code == 0
+            assert contents(var) == Contents(None, b"")
+        assert process.end() == 0
+
+
+def test_follower_may_start_before_redis(tmp_path: Path, var: Path) -> None:
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    with follower(url, var, "web1") as process:
+        wait_for(lambda: "does not answer" in process.log)
+        assert os.listdir(var) == []
+        with redis_server(tmp_path, port=port):
+            assert run(url, "enable").exit_code == 0
+            wait_for(MaintenanceMode(var).is_enabled)
+        assert process.end() == 0
+
+
+def commands_of_examples() -> list[str]:
+    examples = ROOT / "examples/fleet"
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(examples.iterdir()))
+    lists = re.findall(r"\[maintenance-wsgi, (.*follow.*)\]", text)
+    units = re.findall(r"^ExecStart\w*=-?\S+/maintenance-wsgi (.*)$", text, re.MULTILINE)
+    return sorted({line.replace(",", "") for line in lists} | set(units))
+
+
+@pytest.mark.parametrize("line", commands_of_examples())
+def test_command_of_an_example_runs(
+    line: str, url: str, fleet: Fleet, operator: FleetMode, var: Path
+) -> None:
+    operator.enable()
+    arguments = line.replace("/state", str(var)).split()
+    variables = environ(MAINTENANCE_REDIS=url, MAINTENANCE_DIR=str(var), MAINTENANCE_NODE="web1")
+    with subprocess.Popen([COMMAND, *arguments], env=variables) as process:
+        try:
+            if "--once" in line:
+                process.wait(30)
+            else:
+                wait_for(lambda: state_of(fleet, "web1") == "current")
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+    assert MaintenanceMode(var).is_enabled()
+
+
+@contextmanager
+def network(name: str) -> Iterator[str]:
+    """Make a network namespace that reaches us over a cable; yield our address on it."""
+    skip_without_root()
+    skip_without(shutil.which("ip"), "Debian's iproute2")
+    ours, theirs = "198.18.77.1", "198.18.77.2"
+    made = ip("netns", "add", name)
+    skip_without(made, "the right to make network namespaces")
+    try:
+        ip("link", "add", name, "type", "veth", "peer", "name", "cable", "netns", name)
+        ip("addr", "add", f"{ours}/30", "dev", name)
+        ip("link", "set", name, "up")
+        ip("-n", name, "addr", "add", f"{theirs}/30", "dev", "cable")
+        ip("-n", name, "link", "set", "cable", "up")
+        yield ours
+    finally:
+        ip("netns", "del", name)
+        ip("link", "del", name)
+
+
+def ip(*arguments: str) -> bool:
+    return subprocess.run(["ip", *arguments], check=False, capture_output=True).returncode == 0  # noqa: S607 (where it lies differs)
+
+
+def test_partitioned_node_holds_and_heals(tmp_path: Path, var: Path) -> None:
+    name = f"maint{os.getpid() % 10**8}"
+    with (
+        network(name) as address,
+        redis_server(tmp_path, "--bind", "127.0.0.1", address, "--protected-mode", "no") as port,
+    ):
+        url, there = f"redis://127.0.0.1:{port}/0", f"redis://{address}:{port}/0"
+        fleet = Fleet(url)
+        assert run(url, "enable", "--ip=203.0.113.7").exit_code == 0
+        with follower(there, var, "web1", prefix=["ip", "netns", "exec", name]) as process:
+            wait_for(lambda: state_of(fleet, "web1") == "current")
+            assert ip("link", "set", name, "down")
+            result = run(url, "disable", "--wait=1")
+            assert result.exit_code == 1
+            assert "web1 (behind)" in result.stderr
+            wait_for(lambda: state_of(fleet, "web1") == "silent")
+            assert "web1  silent, version 1, seen " in run(url, "status").stdout
+            result = run(url, "disable", "--wait=1")
+            assert result.exit_code == 1
+            assert "Warning: silent, and not waited for: web1" in result.stderr
+            wait_for(lambda: "does not answer" in process.log)
+            assert MaintenanceMode(var).is_enabled()
+            assert ip("link", "set", name, "up")
+            wait_for(lambda: state_of(fleet, "web1") == "current", 60)
+            assert not MaintenanceMode(var).is_enabled()
+        fleet.close()
+
+
+def test_fifty_nodes(url: str, fleet: Fleet, operator: FleetMode, tmp_path: Path) -> None:
+    """They are threads of this process, each with its own directory and connections."""
+    nodes = []
+    for number in range(50):
+        var = tmp_path / f"web{number}"
+        var.mkdir()
+        nodes.append(Follower(Fleet(url), MaintenanceMode(var), var.name))
+    threads = [threading.Thread(target=node.follow) for node in nodes]
+    try:
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: len(fleet.survey().nodes) == 50)
+        operator.enable(exemptions=["203.0.113.7"])
+        *_, called = operator.acknowledgements(60)
+        assert (len(called.acknowledged), called.missing, called.silent) == (50, [], [])
+        assert operator.revision is not None
+        for number in range(50):
+            assert contents(tmp_path / f"web{number}") == operator.revision.contents
+    finally:
+        for node in nodes:
+            node.end()
+        for thread in threads:
+            thread.join(60)
+    assert fleet.survey().nodes == []
+
+
+def test_thousand_switches(url: str, tmp_path: Path) -> None:
+    """Each node ends at the last; and where the flag is, its list is there already."""
+    seen: list[int] = []
+
+    def look(var: Path) -> None:
+        try:
+            number = int((var / ".maintenance.flag").read_bytes())
+        except FileNotFoundError:
+            return
+        assert int((var / ".maintenance.ip").read_bytes()) >= number
+        seen.append(number)
+
+    with followers(url, tmp_path, "web1", "web2", "web3", name="shop") as directories:
+        fleet = Fleet(url, "shop")
+        with meanwhile(lambda: look(directories["web1"])):
+            revision = None
+            for number in range(1000):
+                text = b"%d" % number
+                flag = text if number % 2 or number == 998 else None
+                revision = fleet.write(revision, Contents(flag, text))
+            wait_for(lambda: all(node.acknowledged for node in fleet.survey().nodes))
+        for var in directories.values():
+            assert contents(var) == Contents(b"999", b"999")
+        assert seen
+        fleet.close()

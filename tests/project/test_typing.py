@@ -1,0 +1,58 @@
+"""The public names under two type checkers: uses are accepted, mistakes are refused."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import PROGRAMS, ROOT
+
+pytestmark = pytest.mark.checkout
+
+TYPED = Path(__file__).parent / "typing"
+
+
+def run(name: str, *arguments: str) -> str:
+    environ = os.environ | {"PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+    return subprocess.run(
+        [PROGRAMS / name, *arguments],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    ).stdout
+
+
+def mypy_lines(path: Path) -> list[int]:
+    output = run("mypy", "--config-file=", "--strict", "--no-error-summary", str(path))
+    assert "Traceback" not in output
+    return [int(line) for line in re.findall(r"^[^:]+:([0-9]+): error:", output, re.MULTILINE)]
+
+
+def pyright_lines(path: Path) -> list[int]:
+    found = json.loads(run("pyright", "--outputjson", str(path)))
+    assert found["summary"]["filesAnalyzed"] == 1
+    return [entry["range"]["start"]["line"] + 1 for entry in found["generalDiagnostics"]]
+
+
+CHECKERS = pytest.mark.parametrize("lines_of", [mypy_lines, pyright_lines])
+
+
+@CHECKERS
+def test_uses_are_accepted(lines_of: object) -> None:
+    assert callable(lines_of)
+    assert lines_of(TYPED / "uses.py") == []
+
+
+@CHECKERS
+def test_each_mistake_is_refused(lines_of: object) -> None:
+    assert callable(lines_of)
+    path = TYPED / "misuses.py"
+    lines = path.read_text().splitlines()
+    marked = {number for number, line in enumerate(lines, 1) if "# refused: " in line}
+    assert set(lines_of(path)) == marked

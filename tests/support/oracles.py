@@ -1,0 +1,408 @@
+"""What must hold of any input, whoever wrote it, beside a plain reading to hold it against.
+
+Each target takes bytes and asserts. Hypothesis draws them in `test_fuzz.py`, atheris in `fuzz.py`.
+Texts of a request are latin-1, as servers make them (PEP 3333). Where a target takes several
+texts, `SEPARATOR` stands between them.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from html import escape
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from wsgiref.types import WSGIEnvironment
+
+from maintenance_wsgi import MaintenanceMiddleware
+from maintenance_wsgi.request.client_ip import ClientIPResolver
+from maintenance_wsgi.response.cors import CORSPolicy
+from maintenance_wsgi.response.languages import load_catalogs
+from maintenance_wsgi.response.negotiation import (
+    HTML,
+    PROBLEM,
+    TEXT,
+    choose_format,
+    choose_language,
+)
+from maintenance_wsgi.response.own_page import parse_html
+from maintenance_wsgi.response.templates import (
+    TimeLeft,
+    load_template,
+    render_html,
+    render_problem,
+    render_text,
+)
+from maintenance_wsgi.state.exemptions import format_invalid, parse_exemptions, render_exemptions
+from maintenance_wsgi.state.flag import MAX_SECONDS, Window, parse_flag
+from tests.support.data import load_cases
+from tests.support.wsgi import shop
+
+SEPARATOR = b"\x1e"
+Target = Callable[[bytes], None]
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+PROXY = "10.0.0.1"
+TRUSTED = ["10.0.0.0/8", "fd00::/8"]
+CLIENT = "198.51.100.7"
+ORIGIN = "https://shop.example"
+_TRUSTED = [ip_network(entry) for entry in TRUSTED]
+_SENTENCES = load_catalogs()
+_LANGUAGES = tuple(_SENTENCES)
+_TEMPLATE = load_template()
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f]")
+
+
+# The plain reading, with the standard library alone.
+
+
+def plain_networks(data: bytes) -> Iterator[tuple[str, Network]]:
+    """Yield the entries that `ipaddress` can read; it reads more spellings than we do."""
+    text = data.removeprefix(b"\xef\xbb\xbf").strip(b" \t\n\r\0\x0b").decode("latin-1")
+    for line in re.split("[\r\n]", text):
+        for entry in re.split("[, \t]", line.split("#")[0]):
+            try:
+                network = ip_network(entry, strict=False)
+            except ValueError:
+                continue
+            mapped = getattr(network[0], "ipv4_mapped", None)
+            if mapped is not None and network.prefixlen >= 96:
+                network = ip_network((mapped, network.prefixlen - 96))
+            if "%" not in entry:  # a zone
+                yield entry, network
+
+
+def lies_in(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address.version == n.version and address in n for n in networks)
+
+
+def plain_node(text: str) -> Address | None:
+    """Read an address as proxies write it."""
+    host, port = text, "0"
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or ":" not in host or rest[:1] not in {"", ":"}:
+            return None
+        port = rest[1:] if rest else "0"
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535 or len(text) > 80:
+        return None
+    host, percent, zone = host.partition("%")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    zone_fits = re.fullmatch("[0-9A-Za-z._~-]+", zone) and address in ip_network("fe80::/10")
+    if percent and not zone_fits:
+        return None
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address if int(address) else None
+
+
+def walk(nodes: list[Address | None]) -> Address | None:
+    """Return the first from the right that is no trusted proxy, if nothing odd comes before it."""
+    for node in reversed(nodes):
+        if node is None or not lies_in(node, _TRUSTED):
+            return node
+    return nodes[0]
+
+
+def plain_client(peer: str, value: str) -> Address | None:
+    address = plain_node(peer.strip(" \t"))
+    if address is None or not lies_in(address, _TRUSTED):
+        return address
+    return walk([plain_node(entry.strip(" \t")) for entry in value.strip(" \t").split(",")])
+
+
+def plain_element(text: str) -> Address | None:
+    """Read an element of `Forwarded` without quotes: `for` can be nothing but IPv4 then."""
+    pairs = [pair.strip(" \t") for pair in text.split(";")]
+    members = [pair.split("=", 1) for pair in pairs if pair]
+    names = [member[0].lower() for member in members]
+    if len(set(names)) < len(names):
+        return None
+    for name, *values in members:
+        if not values or not _TOKEN.fullmatch(name) or any(map(str.isspace, values[0])):
+            return None
+    value = next((member[1] for member in members if member[0].lower() == "for"), "")
+    return plain_node(value) if _TOKEN.fullmatch(value) else None
+
+
+# The targets.
+
+
+def resolve(header: str, value: str, peer: str = PROXY) -> str | None:
+    key = f"HTTP_{header.upper().replace('-', '_')}"
+    address, _ = _resolver(header).resolve({"REMOTE_ADDR": peer, key: value})
+    return None if address is None else str(address)
+
+
+@cache
+def _resolver(header: str) -> ClientIPResolver:
+    return ClientIPResolver(TRUSTED, header)
+
+
+def _text(address: Address | None) -> str | None:
+    return None if address is None else str(address)
+
+
+def _same(found: str | None, expected: Address | None) -> None:
+    assert (found and ip_address(found)) == expected
+
+
+def x_forwarded_for(data: bytes) -> None:
+    value = data.decode("latin-1")
+    _same(resolve("X-Forwarded-For", value), plain_client(PROXY, value))
+    assert resolve("X-Forwarded-For", value, CLIENT) == CLIENT
+    # What a client sends stands left of what the proxies append.
+    for appended, expected in [(CLIENT, CLIENT), ("unknown", None), ("", None)]:
+        assert resolve("X-Forwarded-For", f"{value}, {appended}, 10.0.0.2") == expected
+
+
+def forwarded(data: bytes) -> None:
+    value = data.decode("latin-1")
+    found = resolve("Forwarded", value)
+    assert resolve("Forwarded", value, CLIENT) == CLIENT
+    if '"' not in value:
+        _same(found, walk([plain_element(element) for element in value.split(",")]))
+    elif found is not None:
+        assert ip_address(found) in _spelled(value.replace("\\", ""))
+    # None where a quote was left open: that locks out nobody but who opened it.
+    assert resolve("Forwarded", f"{value}, for={CLIENT}") in {CLIENT, None}
+    assert resolve("Forwarded", f'{value}, for={CLIENT}, for="[fd00::1]:80"') in {CLIENT, None}
+
+
+def _spelled(value: str) -> set[Address]:
+    """Return all addresses that stand in a text."""
+    texts = re.findall(r"[0-9A-Fa-f:.]+", value)
+    nodes = (plain_node(spelled) for text in texts for spelled in (text, text.rstrip(":")))
+    return {node for node in nodes if node is not None}
+
+
+def single_address(data: bytes) -> None:
+    value = data.decode("latin-1")
+    _same(resolve("X-Real-IP", value), plain_node(value.strip(" \t")))
+    peer = plain_node(value.strip(" \t"))
+    if peer is None or not lies_in(peer, _TRUSTED):
+        _same(resolve("X-Real-IP", CLIENT, value), peer)
+
+
+def exemption_list(data: bytes) -> None:
+    found = parse_exemptions(data)
+    ours = _ranges(found.networks)
+    readable = dict(plain_networks(data))
+    canonical = (n for text, n in readable.items() if text in {str(n), str(n[0])})
+    assert ours <= _ranges(readable.values())
+    assert ours >= _ranges(canonical)
+    assert format_invalid(found.bad).isascii()
+    assert not _CONTROL.search(format_invalid(found.bad))
+    again = parse_exemptions(render_exemptions(found.networks))
+    assert (_ranges(again.networks), again.bad) == (ours, ())
+
+
+def _ranges(networks: Iterable[object]) -> set[tuple[int, int, int]]:
+    plain = [ip_network(str(network)) for network in networks]
+    return {(network.version, int(network[0]), int(network[-1])) for network in plain}
+
+
+def flag(data: bytes) -> None:
+    details, problems = parse_flag(data)
+    for problem in problems:
+        assert problem.isascii()
+        assert not _CONTROL.search(problem)
+    assert details.retry_after is None or 0 <= details.retry_after <= MAX_SECONDS
+    for time in (details.until, details.since):
+        assert time is None or time.utcoffset() is not None
+    for text in (details.message, details.by):
+        assert text is None or not _CONTROL.search(re.sub("[\t\n]", "", text))
+    _render(details, TimeLeft(details.retry_after, 5 if details.until else None))
+
+
+def _render(details: Window, countdown: TimeLeft) -> None:
+    for sentences in (_SENTENCES["en"], _SENTENCES["ar"]):
+        page, harmless = (
+            render_html(_TEMPLATE, sentences, said, countdown, with_address=True)
+            for said in (details, Window(message="-", until=details.until))
+        )
+        for letter in "<>\"'\0":
+            assert page.count(letter) == harmless.count(letter)
+        page.encode()
+        problem = json.loads(render_problem(sentences, details, countdown).encode())
+        assert problem["detail"] == (details.message or sentences.detail)
+        assert (details.message or "") in render_text(sentences, details, countdown)
+
+
+def accept(data: bytes) -> None:
+    value = data.decode("latin-1")
+    lower = value.lower()
+    found = choose_format(value)
+    assert found in {HTML, PROBLEM, TEXT}
+    assert found != PROBLEM or "json" in lower or "application/*" in lower
+    assert found != TEXT or "text/plain" in lower
+    language = choose_language(value, _LANGUAGES)
+    assert language in {None, *_LANGUAGES}
+    assert language is None or {language[:2].lower(), "iw"} & set(re.findall("[a-z]{2}", lower))
+
+
+def cross_origin(data: bytes) -> None:
+    origin, method, names = _texts(data, 3)
+    environ = {
+        "REQUEST_METHOD": "OPTIONS",
+        "HTTP_ORIGIN": origin,
+        "HTTP_ACCESS_CONTROL_REQUEST_METHOD": method,
+        "HTTP_ACCESS_CONTROL_REQUEST_HEADERS": names,
+    }
+    for allowed in (ORIGIN, "*"):
+        policy = CORSPolicy([allowed])
+        for fields in (policy.answer_headers(environ), policy.preflight_headers(environ)):
+            _assert_fields(fields)
+            given = dict(fields)
+            assert len(given) == len(fields)
+            assert given.get("Access-Control-Allow-Origin", allowed) == allowed
+            assert not fields or allowed in {"*", origin}
+            assert ("Access-Control-Allow-Credentials" in given) == (
+                bool(fields) and allowed != "*"
+            )
+            assert given.get("Access-Control-Allow-Methods", method) == method
+
+
+def own_page(data: bytes) -> None:
+    page, message, address = (
+        data.split(SEPARATOR, 2) if data.count(SEPARATOR) > 1 else (data, b"", b"")
+    )
+    details = Window(message=message.decode("utf-8", "replace"))
+    filled = parse_html(page).fill(
+        details, TimeLeft(7, None), escape(address.decode("latin-1")).encode()
+    )
+    assert parse_html(page).fill(Window(), TimeLeft(None, None), b"").count(b"<") == page.count(
+        b"<"
+    )
+    if b" " * 4 in page or b"\x1f" in page:
+        return
+    texts = {
+        "message": details.message,
+        "retry_after": "7",
+        "until": "",
+        "client_ip": escape(address.decode("latin-1")),
+    }
+    for number, name in enumerate(texts):
+        for spaces in range(16):
+            spelled = f"{{{{{' ' * (spaces // 4)}{name}{' ' * (spaces % 4)}}}}}"
+            page = page.replace(spelled.encode(), b"\x1f%d\x1f" % number)
+    for number, text in enumerate(texts.values()):
+        page = page.replace(b"\x1f%d\x1f" % number, escape(text or "").encode())
+    assert filled == page
+
+
+class Gate:
+    """The middleware before a shop, with the two files that an input holds."""
+
+    def __init__(self) -> None:
+        self._room = TemporaryDirectory()
+        var = Path(self._room.name)
+        self.flag, self.list = var / ".maintenance.flag", var / ".maintenance.ip"
+        self.flag.touch()
+        self.middleware = MaintenanceMiddleware(
+            shop,
+            var,
+            trusted_proxies=TRUSTED,
+            exempt_paths=["/healthz", "/webhooks/"],
+            cors_origins=["*"],
+        )
+
+    def ask(self, environ: WSGIEnvironment) -> tuple[str, dict[str, str]]:
+        """Return status and fields of an answer that is sound, whatever was asked."""
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start_response(status: str, fields: list[tuple[str, str]], *_: object) -> Any:
+            started.append((status, fields))
+
+        body = b"".join(self.middleware(environ, start_response))
+        ((status, fields),) = started
+        _assert_fields(fields)
+        given = dict(fields)
+        if status.startswith("503"):
+            assert len(given) == len(fields)
+            assert given["X-Maintenance-Mode"] == "on"
+            assert given["Cache-Control"] == "no-store"
+            assert environ.get("REQUEST_METHOD") == "HEAD" or given["Content-Length"] == str(
+                len(body)
+            )
+        str(self.middleware.explain(environ)).encode()
+        return status, given
+
+
+_GATE_KEYS = (
+    "REMOTE_ADDR",
+    "HTTP_X_FORWARDED_FOR",
+    "PATH_INFO",
+    "HTTP_ACCEPT",
+    "HTTP_ACCEPT_LANGUAGE",
+    "HTTP_ORIGIN",
+    "HTTP_ACCESS_CONTROL_REQUEST_METHOD",
+    "REQUEST_METHOD",
+    "CONTENT_LENGTH",
+)
+
+
+@cache
+def _gate() -> Gate:
+    return Gate()
+
+
+def whole_request(data: bytes) -> None:
+    """Ask with what the input holds, in the order of `_GATE_KEYS`, after the list."""
+    listed, *texts = _texts(data, 1 + len(_GATE_KEYS))
+    environ: WSGIEnvironment = dict(zip(_GATE_KEYS, texts, strict=True))
+    gate = _gate()
+    gate.list.write_bytes(listed.encode("latin-1"))
+    status, fields = gate.ask(environ)
+    networks = [network for _, network in plain_networks(listed.encode("latin-1"))]
+    client = plain_client(environ["REMOTE_ADDR"], environ["HTTP_X_FORWARDED_FOR"])
+    path = environ["PATH_INFO"]
+    below = path.startswith("/webhooks/") and not re.search(r"//|/\.\.?(/|\Z)", path)
+    by_path = path == "/healthz" or below
+    assert status[:3] in {"200", "503", "204"}
+    if status.startswith("200"):
+        assert by_path or (client is not None and lies_in(client, networks))
+        assert fields["X-Maintenance-Mode"] == "exempt"
+    assert environ.get("maintenance_wsgi.exempt", False) == (
+        status.startswith("200") and not by_path
+    )
+
+
+def _texts(data: bytes, count: int) -> list[str]:
+    texts = [text.decode("latin-1") for text in data.split(SEPARATOR)]
+    return [*texts, *[""] * count][:count]
+
+
+def _assert_fields(fields: list[tuple[str, str]]) -> None:
+    for name, value in fields:
+        assert _TOKEN.fullmatch(name)
+        assert not _CONTROL.search(value)
+        assert len(value) <= 1000
+        value.encode("latin-1")
+
+
+TARGETS: dict[str, Target] = {
+    "exemption_list": exemption_list,
+    "flag": flag,
+    "x_forwarded_for": x_forwarded_for,
+    "forwarded": forwarded,
+    "single_address": single_address,
+    "accept": accept,
+    "cross_origin": cross_origin,
+    "own_page": own_page,
+    "whole_request": whole_request,
+}
+
+
+def hostile(target: str) -> list[bytes]:
+    """Return what was found, and what tells much, to begin with."""
+    cases = [case for case in load_cases("hostile.json") if case["target"] == target]
+    return [SEPARATOR.join(part.encode("latin-1") for part in case["parts"]) for case in cases]

@@ -1,0 +1,449 @@
+import json
+import os
+import runpy
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from maintenance_wsgi import MaintenanceMode
+from maintenance_wsgi.cli import main
+from maintenance_wsgi.cli.params import validation_messages
+from tests.support.data import load_cases
+
+pytestmark = pytest.mark.usefixtures("var")
+
+
+@pytest.fixture
+def var(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    directory = tmp_path / "var"
+    directory.mkdir()
+    monkeypatch.chdir(tmp_path)
+    return directory
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, prog_name="maintenance-wsgi")
+
+
+def outcome(*arguments: str) -> tuple[int, str]:
+    result = run(*arguments)
+    return result.exit_code, result.stdout
+
+
+# Where this project differs from Magento on purpose: what it prints on standard output, and what
+# the list holds afterwards. A refusal goes to standard error, with Magento's words.
+STATUS_ON = "Status: maintenance mode is enabled\n"
+DIFFERENT: dict[str, tuple[int, str, str | None]] = {
+    "enable-ip-hostbits": (
+        0,
+        "Enabled maintenance mode\nSet exempt IP-addresses: 10.0.0.0/8\n",
+        "10.0.0.0/8",
+    ),
+    "enable-comma": (1, "", None),
+    "enable-missing-value": (2, "", None),
+    "status-spaces": (
+        0,
+        STATUS_ON + "List of exempt IP-addresses: 203.0.113.7 203.0.113.8\n",
+        "203.0.113.7, 203.0.113.8",
+    ),
+    "allow-noargs": (0, "List of exempt IP-addresses: 203.0.113.7\n", "203.0.113.7"),
+    "allow-noargs-off": (0, "List of exempt IP-addresses: none\n", None),
+    "allow-word-none": (1, "", "203.0.113.7"),
+    "add-emptyfile": (0, "Set exempt IP-addresses: 203.0.113.7\n", "203.0.113.7"),
+    "add-spaces": (
+        0,
+        "Set exempt IP-addresses: 203.0.113.7 10.0.0.1 203.0.113.8\n",
+        "203.0.113.7,10.0.0.1,203.0.113.8",
+    ),
+    "add-trailing-comma": (
+        0,
+        "Set exempt IP-addresses: 203.0.113.7 203.0.113.8\n",
+        "203.0.113.7,203.0.113.8",
+    ),
+    "add-v6-case": (0, "Set exempt IP-addresses: 2001:db8::1\n", "2001:db8::1"),
+}
+
+
+@pytest.mark.parametrize("case", load_cases("cli.json"), ids=lambda case: case["id"])
+def test_given_transcript(case: dict[str, Any], flag: Path, ip_list: Path) -> None:
+    if case["before"]["flag"]:
+        flag.touch()
+    if case["before"]["ip_file"] is not None:
+        ip_list.write_text(case["before"]["ip_file"])
+    magento = (case["exit"], case["stdout"], case["after"]["ip_file"])
+    code, stdout, ip_text = DIFFERENT.get(case["id"], magento)
+    result = run(*case["argv"])
+    assert (result.exit_code, result.stdout) == (code, stdout), result.output
+    assert flag.exists() is case["after"]["flag"]
+    assert (ip_list.read_text() if ip_list.exists() else None) == ip_text
+    if code == case["exit"] == 1:
+        assert result.stderr.startswith(case["stdout"])
+
+
+# Prefix lengths that only PHP's idea of a number makes good; Magento masks with some of them
+# everybody in.
+ODD_MASKS = {
+    "val-077-none-allowed": "10.0.0.0/08",
+    "val-078-none-allowed": "10.0.0.0/8.0",
+    "val-079-none-allowed": "10.0.0.0/8.5",
+    "val-084-none-refused": "10.0.0.0/ 8",
+    "val-085-none-allowed": "10.0.0.0/8 ",
+    "val-086-none-allowed": "10.0.0.0/8\n",
+}
+
+
+@pytest.mark.parametrize("case", load_cases("validator.json"), ids=lambda case: case["id"])
+def test_given_validation(case: dict[str, Any]) -> None:
+    odd = ODD_MASKS.get(case["id"])
+    expected = case["messages"] if odd is None else [f"Invalid IP {odd}"]
+    assert validation_messages(case["ips"], none_allowed=case["none_allowed"]) == expected
+
+
+def test_none_is_used_once_and_alone() -> None:
+    assert validation_messages(["none", "none"], none_allowed=True) == [
+        "'none' can be only used once"
+    ]
+    assert validation_messages(["none"], none_allowed=True) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [
+        ("enable", 0),
+        ("maintenance:enable", 0),
+        ("maint:en", 0),
+        ("m:e", 0),
+        ("m:x", 2),
+        ("cache:enable", 2),
+        (":enable", 2),
+        ("en", 2),
+    ],
+)
+def test_command_names(typed: str, code: int, var: Path) -> None:
+    assert run(typed).exit_code == code
+    assert (var / ".maintenance.flag").exists() is (code == 0)
+
+
+def test_magento_names_go_before_ours(var: Path) -> None:
+    assert run("maintenance:e").exit_code == 0
+    assert run("maintenance:check").exit_code == 0
+    assert run("maintenance:che").exit_code == 2
+    assert os.listdir(var) == [".maintenance.flag"]
+
+
+def test_ambiguous_abbreviation_is_refused(var: Path) -> None:
+    result = run("maintenance:")
+    assert result.exit_code == 2
+    assert "maintenance:allow-ips, maintenance:disable" in result.stderr
+    assert os.listdir(var) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "named"),
+    [
+        (["--nope"], 2, "--nope"),
+        (["enable", "extra"], 2, "extra"),
+        (["enable", "--message"], 2, "--message"),
+        (["enable", "--ip=203.0.113.7", "--ip=nope"], 1, "Invalid IP nope"),
+        (["enable", "--ip="], 1, "Invalid IP"),
+        (["enable", "--ip=203.0.113.7", "--until=tomorrow"], 1, "'tomorrow'"),
+        (["enable", "--ip=203.0.113.7", "--until=2001-01-01T00:00:00Z"], 1, "past"),
+        (["enable", "--ip=203.0.113.7", "--until=2001-01-01 10:00"], 1, "past"),
+        (["enable", "--ip=203.0.113.7", "--until=2033-02-30 10:00"], 1, "2033-02-30"),
+        (["enable", "--ip=203.0.113.7", "--until=+0m"], 1, "past"),
+        (["enable", "--ip=203.0.113.7", "--until=+"], 1, "'+'"),
+        (["enable", "--ip=203.0.113.7", "--until=+99999999999d"], 1, "+99999999999d"),
+        (["enable", "--ip=203.0.113.7", "--retry-after=soon"], 1, "'soon'"),
+        (["enable", "--ip=203.0.113.7", "--retry-after", "-5"], 1, "'-5'"),
+        (["enable", "--ip=203.0.113.7", "--retry-after=9999999999"], 1, "9999999999"),
+        (["enable", "--ip=203.0.113.7", f"--message={'x' * 70_000}"], 1, "too long"),
+        (["disable", "--ip=nope"], 1, "Invalid IP nope"),
+        (["allow-ips", "203.0.113.8", "none"], 1, "'none' is not allowed"),
+        (["allow-ips", "--add", "nope"], 1, "Invalid IP nope"),
+        (["--dir=no", "enable"], 1, "no directory"),
+        (["--dir=.maintenance", "status"], 1, "no directory"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else None,
+)
+def test_refused_command_changes_nothing(
+    arguments: list[str], code: int, named: str, var: Path
+) -> None:
+    (var / ".maintenance.ip").write_text("203.0.113.9")
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert named in result.stderr
+    assert "Traceback" not in result.stderr
+    assert os.listdir(var) == [".maintenance.ip"]
+    assert (var / ".maintenance.ip").read_text() == "203.0.113.9"
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("+90m", timedelta(minutes=90)),
+        ("+2h", timedelta(hours=2)),
+        ("+1d2h3m", timedelta(days=1, hours=2, minutes=3)),
+    ],
+)
+def test_until_takes_a_duration(text: str, after: timedelta, var: Path) -> None:
+    now = datetime.now(UTC)
+    run("enable", "--until", text)
+    until = MaintenanceMode(var).status().until
+    assert until is not None
+    assert abs(until - now - after) < timedelta(seconds=10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2033-12-01T18:00+01:00",
+        "2033-12-01T18:00:00.00+01:00",
+        "2033-12-01T18:00:00+01:00",
+        "2033-12-01 17:00:00Z",
+        "2033-12-01T22:45:00+05:45",
+    ],
+)
+def test_until_takes_rfc_3339(text: str, var: Path) -> None:
+    run("enable", "--until", text)
+    assert MaintenanceMode(var).status().until == datetime(2033, 12, 1, 17, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["2033-12-01 18:00", "2033-12-01T18:00:00"])
+def test_until_takes_a_local_time(text: str, var: Path) -> None:
+    run("enable", "--until", text)
+    assert MaintenanceMode(var).status().until == datetime(2033, 12, 1, 18).astimezone()
+
+
+@pytest.mark.parametrize(
+    ("connection", "exempt"),
+    [
+        ("203.0.113.7 50000 10.0.0.1 22", "203.0.113.7"),
+        ("2001:DB8::7 50000 ::1 22", "2001:db8::7"),
+        ("::ffff:203.0.113.7 50000 10.0.0.1 22", "203.0.113.7"),
+    ],
+)
+def test_me_is_who_is_connected_by_ssh(
+    connection: str, exempt: str, ip_list: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", connection)
+    assert outcome("enable", "--ip=me", "--ip=10.0.0.0/8")[0] == 0
+    assert ip_list.read_text() == f"{exempt},10.0.0.0/8"
+
+
+@pytest.mark.parametrize("connection", [None, "", "UNKNOWN 65535 UNKNOWN 65535"])
+def test_me_without_ssh_is_refused(
+    connection: str | None, var: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    if connection is not None:
+        monkeypatch.setenv("SSH_CONNECTION", connection)
+    result = run("enable", "--ip=me")
+    assert result.exit_code == 1
+    assert "SSH_CONNECTION" in result.stderr
+    assert os.listdir(var) == []
+
+
+def test_status_says_that_the_end_has_passed(flag: Path) -> None:
+    flag.write_text('{"until": "2001-01-01T00:00:00Z"}')
+    assert outcome("status")[1].splitlines()[-1].endswith(" (passed)")
+
+
+def test_status_tells_what_is_known() -> None:
+    run("enable", "--message", "Umzug", "--until", "2033-12-01T18:00:00Z", "--retry-after", "60")
+    code, stdout = outcome("status")
+    lines = stdout.splitlines()
+    assert code == 0
+    assert lines[:2] == [
+        "Status: maintenance mode is enabled",
+        "List of exempt IP-addresses: none",
+    ]
+    assert [line.partition(":")[0] for line in lines[2:]] == [
+        "Since",
+        "By",
+        "Message",
+        "Until",
+        "Retry after",
+    ]
+
+
+def test_status_as_json(ip_list: Path) -> None:
+    ip_list.write_text("203.0.113.7,nope")
+    run("enable", "--message", "Umzug", "--until", "2033-12-01T18:00:00Z", "--retry-after", "60")
+    result = run("status", "--json")
+    found = json.loads(result.stdout)
+    assert datetime.fromisoformat(found.pop("since")) <= datetime.now(UTC)
+    assert "@" in found.pop("by")
+    assert found == {
+        "enabled": True,
+        "exempt": ["203.0.113.7"],
+        "invalid": ["nope"],
+        "message": "Umzug",
+        "until": "2033-12-01T18:00:00+00:00",
+        "retry_after": 60,
+    }
+    assert "'nope'" in result.stderr
+    run("disable")
+    assert json.loads(run("status", "--json").stdout) == {
+        "enabled": False,
+        "exempt": ["203.0.113.7"],
+        "invalid": ["nope"],
+        "since": None,
+        "by": None,
+        "message": None,
+        "until": None,
+        "retry_after": None,
+    }
+
+
+def test_exit_code_of_status_is_for_scripts() -> None:
+    assert outcome("status", "-q", "--exit-code") == (1, "")
+    run("enable")
+    assert outcome("status", "-q", "--exit-code") == (0, "")
+    assert outcome("status", "-q") == (0, "")
+
+
+def test_allow_ips_without_arguments_prints_the_list_and_its_faults(ip_list: Path) -> None:
+    ip_list.write_text("203.0.113.7\n\x1b[31m\n")
+    result = run("allow-ips")
+    assert result.stdout == "List of exempt IP-addresses: 203.0.113.7\n"
+    assert r"'\x1b[31m'" in result.stderr
+    assert run("allow-ips", "-q").stdout == ""
+
+
+def test_add_names_what_it_drops(ip_list: Path) -> None:
+    ip_list.write_text("203.0.113.7 nope # office\n")
+    result = run("allow-ips", "--add", "203.0.113.8")
+    assert ip_list.read_text() == "203.0.113.7,203.0.113.8"
+    assert "Warning:" in result.stderr
+    assert "'nope' (line 1)" in result.stderr
+    assert "comments" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["enable", "disable", "allow-ips"])
+def test_quiet_prints_nothing(command: str, ip_list: Path) -> None:
+    ip = ["203.0.113.7"] if command == "allow-ips" else ["--ip=203.0.113.7"]
+    assert outcome(command, "-q", *ip) == (0, "")
+    assert ip_list.read_text() == "203.0.113.7"
+
+
+def test_directory_from_the_environment(
+    tmp_path: Path, var: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.setenv("MAINTENANCE_DIR", str(other))
+    run("enable")
+    assert (other / ".maintenance.flag").exists()
+    run("--dir", "var", "enable")
+    assert (var / ".maintenance.flag").exists()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_state_is_told_though_the_list_cannot_be_read(
+    *, enabled: bool, flag: Path, ip_list: Path
+) -> None:
+    ip_list.mkdir()
+    if enabled:
+        flag.touch()
+    result = run("status", "--exit-code")
+    assert result.exit_code == (0 if enabled else 1)
+    assert "List of exempt IP-addresses: none" in result.stdout
+    assert str(ip_list) in result.stderr
+
+
+def test_state_that_cannot_be_told_is_neither_on_nor_off(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for directory in ("loop", "no"):
+        for arguments, code in ((["--exit-code"], 2), ([], 1)):
+            result = run("--dir", directory, "status", "-q", *arguments)
+            assert (result.exit_code, result.stdout) == (code, "")
+            assert result.stderr.startswith("Error: ")
+
+
+def test_bad_entries_are_told_once(flag: Path, ip_list: Path) -> None:
+    flag.touch()
+    ip_list.write_text("nope")
+    assert run("status").stderr.count("nope") == 1
+
+
+def test_directory_may_stand_after_the_command(tmp_path: Path) -> None:
+    other = tmp_path / "other dir"
+    other.mkdir()
+    assert run("enable", "--dir", str(other)).exit_code == 0
+    assert (other / ".maintenance.flag").exists()
+    assert not (tmp_path / "var/.maintenance.flag").exists()
+
+
+@pytest.mark.parametrize("directory", ["", "file", "loop"])
+def test_directory_that_cannot_serve_is_refused(directory: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    result = run("--dir", directory, "enable")
+    assert result.exit_code == 1
+    assert repr(str(tmp_path / directory)) in result.stderr or "''" in result.stderr
+    assert not (tmp_path / ".maintenance.flag").exists()
+
+
+def test_directory_is_followed_as_the_middleware_follows_it(tmp_path: Path, flag: Path) -> None:
+    (tmp_path / "releases/1").mkdir(parents=True)
+    (tmp_path / "current").symlink_to("releases/1")
+    assert run("--dir", "current/../../var", "enable").exit_code == 0
+    assert flag.exists()
+
+
+def test_file_that_only_its_owner_can_read_is_warned_of(ip_list: Path) -> None:
+    old = os.umask(0o077)
+    try:
+        result = run("enable", "--ip=203.0.113.7")
+    finally:
+        os.umask(old)
+    assert f"only its owner can read {ip_list}" in result.stderr
+    ip_list.chmod(0o644)
+    assert str(ip_list) not in run("allow-ips", "203.0.113.8").stderr
+
+
+def test_me_can_be_added_to_the_list(ip_list: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "203.0.113.7 50000 10.0.0.1 22")
+    ip_list.write_text("203.0.113.8")
+    assert run("allow-ips", "--add", "me").exit_code == 0
+    assert ip_list.read_text() == "203.0.113.8,203.0.113.7"
+
+
+def test_every_command_has_an_example_in_its_help() -> None:
+    for name in main.commands:
+        result = run(name, "--help")
+        assert result.exit_code == 0
+        assert f"Example:\n    maintenance-wsgi {name}" in result.stdout
+
+
+def start(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "maintenance_wsgi", *arguments],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_module_runs_in_this_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["maintenance-wsgi", "status"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("maintenance_wsgi", run_name="__main__")
+    assert caught.value.code == 0
+    assert "is disabled" in capsys.readouterr().out
+
+
+def test_module_runs_as_the_command(flag: Path) -> None:
+    result = start("enable")
+    assert (result.returncode, result.stdout) == (0, "Enabled maintenance mode\n")
+    assert flag.exists()
+    assert start("--version").stdout.startswith("maintenance-wsgi, version ")
