@@ -37,6 +37,7 @@ class NamedApplication:
         return self._application
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request, after the import if it is the first one."""
         application = self._application or self.load()
         return application(environ, start_response)
 

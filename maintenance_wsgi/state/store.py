@@ -4,7 +4,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from maintenance_wsgi.arguments import absolute_path
 from maintenance_wsgi.errors import StateError
@@ -32,6 +32,7 @@ class Snapshot(NamedTuple):
 Change = Callable[[Snapshot], Snapshot]
 
 
+@runtime_checkable
 class Store(Protocol):
     """Holds the state of maintenance mode for operators."""
 
