@@ -77,7 +77,7 @@ def test_block_that_cannot_begin_changes_nothing(var: Path) -> None:
     with mounted(var, "-o", "size=16k"):
         mode = MaintenanceMode(var)
         fill(var)
-        with pytest.raises(StateError, match="No space left"), mode.enabled():
+        with pytest.raises(StateError, match="No space left"), mode.window():
             raise AssertionError
         assert content(var) == {}
 

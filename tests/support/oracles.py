@@ -27,7 +27,6 @@ from maintenance_wsgi.response.negotiation import (
     choose_format,
     choose_language,
 )
-from maintenance_wsgi.response.own_page import parse_html
 from maintenance_wsgi.response.templates import (
     TimeLeft,
     load_template,
@@ -138,7 +137,7 @@ def plain_element(text: str) -> Address | None:
 
 def resolve(header: str, value: str, peer: str = PROXY) -> str | None:
     key = f"HTTP_{header.upper().replace('-', '_')}"
-    address, _ = _resolver(header).resolve({"REMOTE_ADDR": peer, key: value})
+    address = _resolver(header).resolve({"REMOTE_ADDR": peer, key: value}).client
     return None if address is None else str(address)
 
 
@@ -199,8 +198,8 @@ def exemption_list(data: bytes) -> None:
     canonical = (n for text, n in readable.items() if text in {str(n), str(n[0])})
     assert ours <= _ranges(readable.values())
     assert ours >= _ranges(canonical)
-    assert format_invalid(found.bad).isascii()
-    assert not _CONTROL.search(format_invalid(found.bad))
+    assert format_invalid(found.invalid).isascii()
+    assert not _CONTROL.search(format_invalid(found.invalid))
     again = parse_exemptions(render_exemptions(found.networks))
     assert (_ranges(again.networks), again.bad) == (ours, ())
 
