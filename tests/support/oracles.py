@@ -275,12 +275,10 @@ def own_page(data: bytes) -> None:
         data.split(SEPARATOR, 2) if data.count(SEPARATOR) > 1 else (data, b"", b"")
     )
     details = Window(message=message.decode("utf-8", "replace"))
-    filled = parse_html(page).fill(
-        details, TimeLeft(7, None), escape(address.decode("latin-1")).encode()
-    )
-    assert parse_html(page).fill(Window(), TimeLeft(None, None), b"").count(b"<") == page.count(
-        b"<"
-    )
+    template = Template(page, CUSTOM_PLACEHOLDERS)
+    filled = template.fill(custom_values(details, TimeLeft(7, None), address.decode("latin-1")))
+    empty = template.fill(custom_values(Window(), TimeLeft(None, None), ""))
+    assert empty.count(b"<") == page.count(b"<")
     if b" " * 4 in page or b"\x1f" in page:
         return
     texts = {
