@@ -28,7 +28,10 @@ from maintenance_wsgi.response.negotiation import (
     choose_language,
 )
 from maintenance_wsgi.response.templates import (
+    CUSTOM_PLACEHOLDERS,
+    Template,
     TimeLeft,
+    custom_values,
     load_template,
     render_html,
     render_problem,
