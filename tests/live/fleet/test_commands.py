@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 import redis
-from click.testing import CliRunner
 
 from maintenance_wsgi import MaintenanceMode
-from maintenance_wsgi.cli import main
 from maintenance_wsgi.fleet.store import Fleet
 from maintenance_wsgi.state.store import Contents
-from tests.live.fleet.commands import beat, run, succeed
+from tests.live.fleet.followers import beat
+from tests.support.commands import invoke, invoke_fleet, succeed
 from tests.support.processes import COMMAND, environ
 
 pytestmark = pytest.mark.servers
@@ -34,8 +33,8 @@ def test_commands_say_and_do_the_same_as_for_a_directory(url: str, tmp_path: Pat
         ["status"],
     ]
     for command, *arguments in lines:
-        here = CliRunner().invoke(main, ["--dir", str(tmp_path), command, *arguments])
-        there = run(url, command, *arguments)
+        here = invoke("--dir", str(tmp_path), command, *arguments)
+        there = invoke_fleet(url, command, *arguments)
         assert there.exit_code == here.exit_code, there.output
         assert there.stdout.partition("Fleet:")[0] == here.stdout
         found = Fleet(url).read()
@@ -84,7 +83,7 @@ def test_names_tell_fleets_apart(url: str) -> None:
     succeed(url, "disable", "--name=blog")
     assert "is enabled" in succeed(url, "status", "--name=shop")
     assert "is disabled" in succeed(url, "status", "--name=blog")
-    assert run(url, "status").exit_code == 1
+    assert invoke_fleet(url, "status").exit_code == 1
 
 
 @pytest.mark.parametrize(
@@ -100,7 +99,7 @@ def test_names_tell_fleets_apart(url: str) -> None:
     ids=str,
 )
 def test_fleet_without_a_state_is_unknown(arguments: list[str], code: int, url: str) -> None:
-    result = run(url, *arguments)
+    result = invoke_fleet(url, *arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     assert "unknown whether maintenance is on" in result.stderr
     assert Fleet(url).read() is None
@@ -108,7 +107,7 @@ def test_fleet_without_a_state_is_unknown(arguments: list[str], code: int, url: 
 
 @pytest.mark.parametrize("command", ["enable", "disable"])
 def test_fleet_begins_with_either_switch(command: str, url: str) -> None:
-    result = run(url, command)
+    result = invoke_fleet(url, command)
     assert result.exit_code == 0
     assert "its state begins here" in result.stderr
     assert f"is {command}d" in succeed(url, "status")
@@ -147,6 +146,6 @@ def test_node_that_is_silent_for_a_week_is_forgotten(url: str, fleet: Fleet, por
     beat(fleet, "web1")
     with redis.Redis(port=port) as client:
         client.hset("maintenance-wsgi:{default}:nodes", "web2", b"1 {}")
-    result = run(url, "enable")
+    result = invoke_fleet(url, "enable")
     assert "silent for a week, and forgotten: web2" in result.stderr
     assert [node.name for node in fleet.survey().nodes] == ["web1"]

@@ -18,14 +18,15 @@ from maintenance_wsgi.fleet.follower import Follower
 from maintenance_wsgi.fleet.mode import FleetMode
 from maintenance_wsgi.fleet.store import Fleet
 from maintenance_wsgi.state.store import Contents
-from tests.live.fleet.commands import contents, run
-from tests.live.fleet.followers import follower, followers, node_of, state_of
+from tests.live.fleet.followers import contents, follower, followers, node_of, state_of
+from tests.support.commands import invoke_fleet
 from tests.support.processes import (
     COMMAND,
     ROOT,
     environ,
     free_port,
     meanwhile,
+    run,
     skip_without,
     skip_without_root,
     wait_for,
@@ -56,16 +57,16 @@ def test_node_that_joins_late_takes_the_present_state(
     operator.enable(exemptions=["203.0.113.7"])
     (var / ".maintenance.ip").write_text("198.51.100.1")
     assert (revision := operator.revision) is not None
-    result = run(url, "follow", "--once", "--dir", str(var), "--node=web1")
+    result = invoke_fleet(url, "follow", "--once", "--dir", str(var), "--node=web1")
     assert result.exit_code == 0, result.output
     assert "Took version 2 of fleet 'default'" in result.stdout
     assert contents(var) == revision.contents
     assert "overwritten by the fleet: no flag, list b'198.51.100.1'" in result.stderr
-    assert run(url, "follow", "--once", "--dir", str(var)).stderr == ""
+    assert invoke_fleet(url, "follow", "--once", "--dir", str(var)).stderr == ""
 
 
 def test_state_cannot_be_taken_where_nobody_knows_it(url: str, var: Path) -> None:
-    result = run(url, "follow", "--once", "--dir", str(var))
+    result = invoke_fleet(url, "follow", "--once", "--dir", str(var))
     assert result.exit_code == 1
     assert "has no state" in result.stderr
 
@@ -73,12 +74,10 @@ def test_state_cannot_be_taken_where_nobody_knows_it(url: str, var: Path) -> Non
 def test_environment_names_everything(url: str, operator: FleetMode, var: Path) -> None:
     operator.enable()
     variables = environ(MAINTENANCE_DIR=str(var), MAINTENANCE_REDIS=url, MAINTENANCE_NAME="other")
-    refused = subprocess.run(
-        [COMMAND, "follow", "--once"], env=variables, capture_output=True, text=True, check=False
-    )
+    refused = run(COMMAND, "follow", "--once", env=variables, code=1)
     assert "fleet 'other'" in refused.stderr
     variables = {**variables, "MAINTENANCE_NAME": "", "MAINTENANCE_NODE": "web1"}
-    subprocess.run([COMMAND, "follow", "--once"], env=variables, capture_output=True, check=True)
+    run(COMMAND, "follow", "--once", env=variables)
     assert MaintenanceMode(var).is_enabled()
 
 
@@ -133,8 +132,8 @@ def test_two_of_one_name_are_noticed(
             twin.sync()
     assert ["another follower has this name too" in said for said in caplog.messages] == [True] * 2
     assert state_of(fleet, "web1") == "faulty"
-    assert "web1  faulty, version 2, seen " in run(url, "status").stdout
-    result = run(url, "enable", "--wait=1")
+    assert "web1  faulty, version 2, seen " in invoke_fleet(url, "status").stdout
+    result = invoke_fleet(url, "enable", "--wait=1")
     assert result.exit_code == 1
     assert "by web1 (another follower has this name)" in result.stderr
 
@@ -189,21 +188,21 @@ def test_redis_killed_and_restarted_empty(tmp_path: Path, var: Path) -> None:
     url = f"redis://127.0.0.1:{port}/0"
     with ExitStack() as stack:
         with redis_server(tmp_path, port=port):
-            assert run(url, "enable", "--ip=203.0.113.7").exit_code == 0
+            assert invoke_fleet(url, "enable", "--ip=203.0.113.7").exit_code == 0
             process = stack.enter_context(follower(url, var, "web1"))
             wait_for(MaintenanceMode(var).is_enabled)
             held = contents(var)
         wait_for(lambda: "does not answer" in process.log)
-        assert run(url, "status", "--exit-code").exit_code == 2
+        assert invoke_fleet(url, "status", "--exit-code").exit_code == 2
         with redis_server(tmp_path, port=port):
             wait_for(lambda: "is back" in process.log)
             wait_for(lambda: "has no state; the files stay as they are" in process.log)
-            result = run(url, "status")
+            result = invoke_fleet(url, "status")
             assert result.exit_code == 1
             assert "unknown whether maintenance is on" in result.stderr
             assert contents(var) == held
             assert process.log.count("does not answer") == 1
-            assert run(url, "disable", "--wait=30").exit_code == 0
+            assert invoke_fleet(url, "disable", "--wait=30").exit_code == 0
             assert contents(var) == Contents(None, b"")
         assert process.end() == 0
 
@@ -215,7 +214,7 @@ def test_follower_may_start_before_redis(tmp_path: Path, var: Path) -> None:
         wait_for(lambda: "does not answer" in process.log)
         assert os.listdir(var) == []
         with redis_server(tmp_path, port=port):
-            assert run(url, "enable").exit_code == 0
+            assert invoke_fleet(url, "enable").exit_code == 0
             wait_for(MaintenanceMode(var).is_enabled)
         assert process.end() == 0
 
@@ -268,7 +267,7 @@ def network(name: str) -> Iterator[str]:
 
 
 def ip(*arguments: str) -> bool:
-    return subprocess.run(["ip", *arguments], check=False, capture_output=True).returncode == 0  # noqa: S607 (where it lies differs)
+    return run("ip", *arguments, code=None).returncode == 0
 
 
 def test_partitioned_node_holds_and_heals(tmp_path: Path, var: Path) -> None:
@@ -279,16 +278,16 @@ def test_partitioned_node_holds_and_heals(tmp_path: Path, var: Path) -> None:
     ):
         url, there = f"redis://127.0.0.1:{port}/0", f"redis://{address}:{port}/0"
         fleet = Fleet(url)
-        assert run(url, "enable", "--ip=203.0.113.7").exit_code == 0
+        assert invoke_fleet(url, "enable", "--ip=203.0.113.7").exit_code == 0
         with follower(there, var, "web1", prefix=["ip", "netns", "exec", name]) as process:
             wait_for(lambda: state_of(fleet, "web1") == "current")
             assert ip("link", "set", name, "down")
-            result = run(url, "disable", "--wait=1")
+            result = invoke_fleet(url, "disable", "--wait=1")
             assert result.exit_code == 1
             assert "web1 (behind)" in result.stderr
             wait_for(lambda: state_of(fleet, "web1") == "silent")
-            assert "web1  silent, version 1, seen " in run(url, "status").stdout
-            result = run(url, "disable", "--wait=1")
+            assert "web1  silent, version 1, seen " in invoke_fleet(url, "status").stdout
+            result = invoke_fleet(url, "disable", "--wait=1")
             assert result.exit_code == 1
             assert "Warning: silent, and not waited for: web1" in result.stderr
             wait_for(lambda: "does not answer" in process.log)

@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,14 +9,12 @@ from pathlib import Path
 
 import pytest
 import redis
-from click.testing import CliRunner
 
-from maintenance_wsgi.cli import main
 from maintenance_wsgi.fleet.mode import FleetMode
 from maintenance_wsgi.fleet.store import ConflictError, Fleet
 from maintenance_wsgi.state.store import Contents
-from tests.live.fleet.commands import run, succeed
-from tests.support.processes import ROOT, free_port, running
+from tests.support.commands import invoke_fleet, succeed
+from tests.support.processes import ROOT, free_port, run, running
 from tests.support.redis import redis_server
 
 pytestmark = pytest.mark.servers
@@ -146,7 +143,7 @@ def test_refusal_is_told_and_changes_nothing(
         url = f"redis://{userinfo}127.0.0.1:{port}/0"
         for command in commands:
             place = ["--dir", str(var)] if command == "follow" else []
-            result = CliRunner().invoke(main, [command, "--redis", url, *place])
+            result = invoke_fleet(url, command, *place)
             assert result.exit_code == 1, result.output
             assert said in result.stderr
             assert "hunter2" not in result.output
@@ -160,7 +157,7 @@ def test_change_without_an_answer_may_have_been_made(url: str, port: int) -> Non
     with redis.Redis(port=port) as client:
         client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
         try:
-            result = run(f"{url}?socket_timeout=0.3", "enable")
+            result = invoke_fleet(f"{url}?socket_timeout=0.3", "enable")
         finally:
             client.execute_command("CLIENT", "UNPAUSE")
     assert result.exit_code == 1
@@ -170,9 +167,9 @@ def test_change_without_an_answer_may_have_been_made(url: str, port: int) -> Non
 def test_foreign_key_is_left_alone(url: str, port: int) -> None:
     with redis.Redis(port=port) as client:
         client.hset("maintenance-wsgi:{default}:state", "a", "b")
-        assert "holds something else" in run(url, "enable").stderr
+        assert "holds something else" in invoke_fleet(url, "enable").stderr
         client.set("maintenance-wsgi:{default}:state", "a")
-        assert "WRONGTYPE" in run(url, "enable").stderr
+        assert "WRONGTYPE" in invoke_fleet(url, "enable").stderr
         assert client.get("maintenance-wsgi:{default}:state") == b"a"
 
 
@@ -189,8 +186,8 @@ def test_acl_of_the_example_suffices(tmp_path: Path) -> None:
         succeed(operator, "enable")
         succeed(node, "follow", "--once", "--dir", str(tmp_path / "var"))
         assert os.listdir(tmp_path / "var") == [".maintenance.flag"]
-        assert "no node follows" in run(operator, "disable", "--wait=1").stderr
-        result = run(node, "enable")
+        assert "no node follows" in invoke_fleet(operator, "disable", "--wait=1").stderr
+        result = invoke_fleet(node, "enable")
         assert result.exit_code == 1
         assert "ACL" in result.stderr
         assert "is disabled" in succeed(operator, "status")
@@ -202,7 +199,7 @@ def test_ways_to_redis(tmp_path: Path) -> None:
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     making = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     making += ["-nodes", "-days", "2", "-keyout", str(key), "-out", str(certificate), *subject]
-    subprocess.run(making, check=True, capture_output=True)
+    run(*making)
     tls = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"]
     tls_port = free_port()
     with ExitStack() as stack:
@@ -238,7 +235,9 @@ def test_ways_to_redis(tmp_path: Path) -> None:
             with listener.announcements() as wait:
                 wait(0.1)
             listener.close()
-        assert "does not answer" in run(tls_url, "status").stderr
-        assert "does not answer" in run(f"redis+cluster://127.0.0.1:{port}", "status").stderr
+        assert "does not answer" in invoke_fleet(tls_url, "status").stderr
+        assert (
+            "does not answer" in invoke_fleet(f"redis+cluster://127.0.0.1:{port}", "status").stderr
+        )
         other = f"redis+sentinel://127.0.0.1:{sentinel}/other"
-        assert "does not answer" in run(other, "status").stderr
+        assert "does not answer" in invoke_fleet(other, "status").stderr

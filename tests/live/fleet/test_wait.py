@@ -12,8 +12,8 @@ import pytest
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode, StateError
 from maintenance_wsgi.fleet.mode import FleetMode
 from maintenance_wsgi.fleet.store import Fleet
-from tests.live.fleet.commands import beat, contents, run, succeed
-from tests.live.fleet.followers import follower, followers, state_of
+from tests.live.fleet.followers import beat, contents, follower, followers, state_of
+from tests.support.commands import invoke_fleet, succeed
 from tests.support.processes import (
     COMMAND,
     environ,
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.servers
 
 
 def test_waiting_for_nobody_fails(url: str) -> None:
-    result = run(url, "enable", "--wait=1")
+    result = invoke_fleet(url, "enable", "--wait=1")
     assert result.exit_code == 1
     assert "no node follows this fleet" in result.stderr
 
@@ -35,7 +35,7 @@ def test_wait_names_who_has_not_acknowledged(url: str, fleet: Fleet) -> None:
     succeed(url, "disable")
     beat(fleet, "web1")
     beat(fleet, "web2", "another follower has this name")
-    result = run(url, "disable", "--wait=1")
+    result = invoke_fleet(url, "disable", "--wait=1")
     assert result.exit_code == 1
     assert result.stdout == "Disabled maintenance mode\nAcknowledged by 1: web1\n"
     assert "within 1 s by web2 (another follower has this name)" in result.stderr
@@ -44,13 +44,13 @@ def test_wait_names_who_has_not_acknowledged(url: str, fleet: Fleet) -> None:
 def test_command_is_not_run_before_all_have_acknowledged(url: str, fleet: Fleet) -> None:
     succeed(url, "disable")
     beat(fleet, "web1")
-    result = run(url, "run", "--wait=1", "--", "false")
+    result = invoke_fleet(url, "run", "--wait=1", "--", "false")
     assert result.exit_code == 1
     assert "not acknowledged within 1 s by web1 (behind)" in result.stderr
-    assert f"m disable --redis {url} --name default" in result.stderr
+    assert f"maintenance-wsgi disable --redis {url} --name default" in result.stderr
     assert "is enabled" in succeed(url, "status")
     succeed(url, "disable")
-    result = run(url, "run", "--wait=1", "--disable-on-failure", "--", "true")
+    result = invoke_fleet(url, "run", "--wait=1", "--disable-on-failure", "--", "true")
     assert result.exit_code == 1
     assert "stays on" not in result.stderr
     assert "is disabled" in succeed(url, "status")
@@ -67,14 +67,14 @@ def test_wait_ends_where_somebody_else_switches(url: str, fleet: Fleet, tmp_path
 
 def test_every_node_is_switched_and_proves_it(url: str, tmp_path: Path) -> None:
     with followers(url, tmp_path, "web1", "web2", "web3", name="shop") as directories:
-        result = run(url, "enable", "--name=shop", "--wait=30", "--ip=203.0.113.7")
+        result = invoke_fleet(url, "enable", "--name=shop", "--wait=30", "--ip=203.0.113.7")
         assert result.exit_code == 0, result.output
         assert "Acknowledged by 3: web1 web2 web3\n" in result.stdout
         for var in directories.values():
             assert call(MaintenanceMiddleware(shop, var)).code == 503
             assert contents(var) == contents(directories["web1"])
             assert contents(var).exempt == b"203.0.113.7"
-        assert run(url, "disable", "--name=shop", "--wait=30", "-q").stdout == ""
+        assert invoke_fleet(url, "disable", "--name=shop", "--wait=30", "-q").stdout == ""
         for var in directories.values():
             assert call(MaintenanceMiddleware(shop, var)).code == 200
 
@@ -94,12 +94,12 @@ def test_wait_is_patient_with_a_slow_node_and_names_one_that_hangs(
     with follower(url, var, "web1") as process:
         wait_for(lambda: state_of(fleet, "web1") == "current")
         process.send(signal.SIGSTOP)
-        result = run(url, "enable", "--wait=1")
+        result = invoke_fleet(url, "enable", "--wait=1")
         assert result.exit_code == 1
         assert "not acknowledged within 1 s by web1 (behind)" in result.stderr
         waking = threading.Timer(1, process.send, [signal.SIGCONT])
         waking.start()
-        assert run(url, "enable", "--wait=60").exit_code == 0
+        assert invoke_fleet(url, "enable", "--wait=60").exit_code == 0
         waking.join()
         assert MaintenanceMode(var).is_enabled()
 
@@ -115,6 +115,6 @@ def test_clocks_of_the_nodes_do_not_matter(
             prefix = ["faketime", "-f", skew]
             stack.enter_context(follower(url, tmp_path / node, node, prefix=prefix))
         wait_for(lambda: {node.name for node in fleet.survey().nodes} == {"early", "late"})
-        result = run(url, "enable", "--message=a", "--wait=30")
+        result = invoke_fleet(url, "enable", "--message=a", "--wait=30")
         assert result.exit_code == 0, result.output
         assert [node.state for node in fleet.survey().nodes] == ["current", "current"]

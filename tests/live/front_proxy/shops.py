@@ -3,7 +3,6 @@
 import json
 import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.support.processes import (
     PROGRAMS,
     ROOT,
     free_port,
+    run,
     running,
     skip_without,
     unmeasured,
@@ -23,20 +23,14 @@ from tests.support.processes import (
 from tests.support.wsgi import Answer
 
 EXAMPLE = ROOT / "examples" / "magento_front_proxy"
-
 PHP_SHOP = APPLICATIONS / "php_shop"
-
 Place = tuple[str, int]
 
 # All of 127.0.0.0/8 is this machine, so that each of these has an address of its own.
 SHOP_SEES = "127.0.0.1"  # where the front proxy connects from
-
 DEVELOPER = "127.0.0.2"
-
 STRANGER = "127.0.0.3"
-
 TLS_PROXY = "127.0.0.9"
-
 MEGABYTE = 1 << 20
 
 
@@ -92,13 +86,8 @@ def codes(*places: Place, source: str = STRANGER) -> tuple[int, ...]:
 def run_php(*arguments: str | Path, given: str = "") -> str:
     php = shutil.which("php")
     skip_without(php, "Debian's php-cli")
-    command = [str(php), *arguments]
-    finished = subprocess.run(
-        command, input=given, stdout=subprocess.PIPE, text=True, check=True, timeout=30
-    )
-    return finished.stdout
+    return run(str(php), *arguments, given=given).stdout
 
 
 def run_command(directory: Path, *arguments: str) -> None:
-    command = [COMMAND, "--dir", str(directory), *arguments]
-    subprocess.run(command, check=True, timeout=30)
+    run(COMMAND, "--dir", directory, *arguments)

@@ -4,7 +4,6 @@ import os
 import queue
 import socket
 import struct
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
@@ -24,6 +23,7 @@ from tests.support.http import Connection, ask
 from tests.support.processes import (
     PROGRAMS,
     free_port,
+    run,
     unmeasured,
 )
 
@@ -229,11 +229,7 @@ def test_client_that_leaves_ends_the_shops_work(broken: Place) -> None:
 def test_bad_configuration_is_one_line(variables: dict[str, str], line: str) -> None:
     given = {"SHOP": "http://127.0.0.1:8081"} if "no-shop" not in line and variables else {}
     environ = unmeasured() | {"BIND": f"127.0.0.1:{free_port()}"} | given | variables
-    command = [PROGRAMS / "gunicorn"]
-    finished = subprocess.run(
-        command, cwd=EXAMPLE, env=environ, capture_output=True, text=True, timeout=30, check=False
-    )
-    assert finished.returncode == 1
+    finished = run(PROGRAMS / "gunicorn", cwd=EXAMPLE, env=environ, code=1)
     assert finished.stderr.startswith("front_proxy: ")
     assert line in finished.stderr
     assert finished.stderr.count("\n") == 1

@@ -1,9 +1,7 @@
 """Maintenance, by the proxy and the shop, through the same two files."""
 
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,8 +24,9 @@ from tests.live.front_proxy.shops import (
 )
 from tests.support.http import ask
 from tests.support.processes import (
-    PROGRAMS,
+    environ,
     free_port,
+    run,
     running,
     skip_without,
 )
@@ -171,8 +170,7 @@ def own_directory(room: Path, shop_var: Path) -> Path:
     script = "\n".join(steps).replace("/srv/shop/var", str(shop_var))
     script = script.replace("/srv/front", str(directory))
     script = script.replace("10.0.0.5", SHOP_SEES).replace("203.0.113.7", DEVELOPER)
-    environ = os.environ | {"PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
-    subprocess.run(["/bin/sh", "-ec", script], env=environ, check=True, timeout=60)
+    run("/bin/sh", "-ec", script, env=environ())
     return directory
 
 

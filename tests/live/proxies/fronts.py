@@ -1,6 +1,5 @@
 """Proxies and servers that run, and how their answers are told apart."""
 
-import os
 import shlex
 import shutil
 import subprocess
@@ -18,15 +17,13 @@ from tests.live.proxies.tables import (
 from tests.support.http import ask
 from tests.support.processes import (
     APPLICATIONS,
-    PROGRAMS,
+    PATH,
     free_port,
     running,
     skip_without,
     unmeasured,
 )
 from tests.support.wsgi import Answer
-
-SEARCHED = f"{PROGRAMS}:{os.environ['PATH']}:/usr/sbin"
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def replaced(texts: list[str], changes: Mapping[str, str]) -> list[str]:
 
 def command_of(text: str, remedy: str) -> list[str]:
     name, *options = shlex.split(text)
-    program = shutil.which(name, path=SEARCHED)
+    program = shutil.which(name, path=PATH)
     skip_without(program, remedy)
     return [str(program), *options]
 

@@ -1,9 +1,6 @@
 """What caches in front keep, and what they must not."""
 
 import signal
-import subprocess
-import time
-from collections.abc import Callable
 from itertools import count
 
 import pytest
@@ -16,6 +13,7 @@ from tests.live.proxies.tables import (
     NEAR,
     STRANGER,
 )
+from tests.support.processes import run, wait_for
 
 pytestmark = pytest.mark.servers
 
@@ -73,14 +71,7 @@ def test_expired_page_gives_way_to_the_503(
     page = page.replace("cached", "briefly")
     number_of(front, page)
     off.enable()
-    eventually(lambda: is_blocked(front.ask(STRANGER, page)))
-
-
-def eventually(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: is_blocked(front.ask(STRANGER, page)))
 
 
 @pytest.mark.parametrize("name", NEAR)
@@ -99,12 +90,12 @@ def test_cache_that_sees_the_flag_steps_aside(
 
 def empty_the_directory(front: Front) -> None:
     command = ["find", f"{front.folder}/cache", "-mindepth", "1", "-delete"]
-    subprocess.run(command, check=True, timeout=20)
+    run(*command)
 
 
 def ban(front: Front) -> None:
     command = f"varnishadm -n {front.folder}/varnish ban obj.status '!=' 0"
-    subprocess.run(command_of(command, "Debian's varnish"), check=True, timeout=20)
+    run(*command_of(command, "Debian's varnish"))
 
 
 def reload(front: Front) -> None:
@@ -130,5 +121,5 @@ def test_cache_that_does_not_see_the_flag_has_to_be_emptied(
         kept = front.ask(source, page)
         assert (kept.code, kept.mark, int(kept.body)) == (200, None, number)
     EMPTIED[name](front)
-    eventually(lambda: is_blocked(front.ask(STRANGER, page)))
+    wait_for(lambda: is_blocked(front.ask(STRANGER, page)))
     assert is_exempt(front.ask(EXEMPT, page))

@@ -1,7 +1,6 @@
 """The gate under every server that our users run: real processes, real sockets."""
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -28,10 +27,11 @@ from tests.support.http import Connection, Listener, ask
 from tests.support.processes import (
     APPLICATIONS,
     COMMAND,
-    PROGRAMS,
+    PATH,
     ROOT,
     free_port,
     meanwhile,
+    run,
     running,
     skip_without,
     unmeasured,
@@ -162,7 +162,7 @@ class Live:
     server: Server
     listener: Listener
     var: Path
-    process: "subprocess.Popen[bytes]"
+    process: subprocess.Popen[bytes]
 
     @property
     def mode(self) -> MaintenanceMode:
@@ -197,7 +197,7 @@ def started(
     assert at is not None
     names = {"port": port, "path": path, "folder": folder, "application": application}
     command = shlex.split(server.command.format(at=at.format_map(names), **names))
-    program = shutil.which(command[0], path=f"{PROGRAMS}:{os.environ['PATH']}:/usr/sbin")
+    program = shutil.which(command[0], path=PATH)
     skip_without(program, f"{command[0]} ({PACKAGES.get(command[0], 'of the test extra')})")
     environ = unmeasured() | {
         "MAINTENANCE_DIR": str(var),
@@ -275,7 +275,7 @@ def test_only_the_exempt_client_gets_in(on: Live) -> None:
     assert (exempt.code, exempt.mark) == (200, "exempt")
     assert exempt["Cache-Control"] == "private, no-store"
     command = [COMMAND, f"--dir={on.var}", "allow-ips", "198.51.100.1"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
+    run(*command)
     assert ask(on.listener, "/", "GET", EXEMPT).code == 503
     assert ask(on.listener, "/", "GET", STRANGER).code == 200
 
