@@ -29,15 +29,15 @@ def test_tour_tells_by_its_exit_status_that_a_step_went_wrong(tmp_path: Path) ->
 
 @pytest.mark.parametrize("port_is_taken", [False, True])
 def test_tour_goes_on_serving_until_interrupted(*, port_is_taken: bool) -> None:
-    first = start() if port_is_taken else None
-    second = start()
+    first = start_tour() if port_is_taken else None
+    second = start_tour()
     for process in filter(None, (first, second)):
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
         assert process.returncode == 0
 
 
-def start() -> "subprocess.Popen[str]":
+def start_tour() -> "subprocess.Popen[str]":
     process = subprocess.Popen([sys.executable, QUICKSTART], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert any("enable --ip none" in line for line in process.stdout)

@@ -35,27 +35,29 @@ MEGABYTE = 1 << 20
 
 
 @contextmanager
-def php_shop(room: Path, **env: str) -> Iterator[Place]:
+def php_shop(folder: Path, **env: str) -> Iterator[Place]:
     skip_without(shutil.which("php"), "Debian's php-cli")
     place = "127.0.0.1", free_port()
     options = ["-d", "post_max_size=0", "-d", "enable_post_data_reading=0"]
     command = ["php", *options, "-S", f"{place[0]}:{place[1]}", "index.php"]
-    variables = unmeasured() | {"SHOP_VAR": str(room / "var"), "PHP_CLI_SERVER_WORKERS": "3"} | env
-    with running(command, place, room / "php.log", cwd=PHP_SHOP, env=variables):
+    variables = (
+        unmeasured() | {"SHOP_VAR": str(folder / "var"), "PHP_CLI_SERVER_WORKERS": "3"} | env
+    )
+    with running(command, place, folder / "php.log", cwd=PHP_SHOP, env=variables):
         yield place
 
 
 @contextmanager
 def front_proxy(
-    room: Path, behind: Place, *, address: str = "127.0.0.1", **env: str
+    folder: Path, behind: Place, *, address: str = "127.0.0.1", **env: str
 ) -> Iterator[Place]:
     port = free_port()
     bind = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     variables = {"SHOP": f"http://{behind[0]}:{behind[1]}", "BIND": bind}
-    variables |= {"MAINTENANCE_DIR": str(room / "var"), "PYTHONDONTWRITEBYTECODE": "1"}
+    variables |= {"MAINTENANCE_DIR": str(folder / "var"), "PYTHONDONTWRITEBYTECODE": "1"}
     environ = unmeasured() | variables | env
     place = "127.0.0.1", port
-    with running([PROGRAMS / "gunicorn"], place, room / "gunicorn.log", cwd=EXAMPLE, env=environ):
+    with running([PROGRAMS / "gunicorn"], place, folder / "gunicorn.log", cwd=EXAMPLE, env=environ):
         yield place
 
 

@@ -100,14 +100,14 @@ class Resetting(ThreadingTCPServer):
 
 
 @pytest.fixture(scope="module")
-def broken(room: Path, shop_var: Path) -> Iterator[Place]:
+def broken(folder: Path, shop_var: Path) -> Iterator[Place]:
     assert shop_var.is_dir()
     with Resetting(("127.0.0.1", 0), BrokenShop) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
             place = "127.0.0.1", server.server_address[1]
-            with front_proxy(room, place, SHOP_TIMEOUT="1") as front:
+            with front_proxy(folder, place, SHOP_TIMEOUT="1") as front:
                 yield front
         finally:
             server.shutdown()
@@ -136,9 +136,9 @@ def broken(room: Path, shop_var: Path) -> Iterator[Place]:
         ("/slow", 504),
     ],
 )
-def test_failure_of_the_shop_is_told(broken: Place, room: Path, path: str, code: int) -> None:
+def test_failure_of_the_shop_is_told(broken: Place, folder: Path, path: str, code: int) -> None:
     connection = Connection(broken)
-    with (room / "gunicorn.log").open() as log:
+    with (folder / "gunicorn.log").open() as log:
         log.seek(0, os.SEEK_END)
         for _ in range(2):
             assert connection.ask(path).code == code
@@ -154,9 +154,9 @@ def test_date_and_server_are_told_once(broken: Place) -> None:
     assert "2026 00:00:00" not in answer["Date"]
 
 
-def test_dead_shop(room: Path, shop_var: Path) -> None:
+def test_dead_shop(folder: Path, shop_var: Path) -> None:
     assert shop_var.is_dir()
-    with front_proxy(room, ("127.0.0.1", free_port())) as place:
+    with front_proxy(folder, ("127.0.0.1", free_port())) as place:
         assert ask(place, method="POST", body=b"x" * MEGABYTE).code == 502
         assert ask(place, method="HEAD").body == b""
 
@@ -197,7 +197,7 @@ def test_half_an_answer_is_cut_off_too(broken: Place, path: str) -> None:
         pytest.param(b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", b"501", id="gzip"),
     ],
 )
-def test_body_that_is_none_is_refused(broken: Place, framing: bytes, code: bytes) -> None:
+def test_invalid_request_body_is_refused(broken: Place, framing: bytes, code: bytes) -> None:
     answer = exchange(broken, b"POST /slow HTTP/1.1\r\nHost: a\r\n" + framing)
     assert answer.startswith(b"HTTP/1.1 " + code)
 

@@ -418,7 +418,7 @@ def test_every_command_has_an_example_in_its_help() -> None:
         assert f"Example:\n    maintenance-wsgi {name}" in result.stdout
 
 
-def start(*arguments: str, **variables: str) -> CompletedProcess[str]:
+def run_module(*arguments: str, **variables: str) -> CompletedProcess[str]:
     variables = {**os.environ, **variables}
     return run(sys.executable, "-m", "maintenance_wsgi", *arguments, code=None, env=variables)
 
@@ -434,7 +434,7 @@ def test_module_runs_in_this_process(
 
 
 def test_module_runs_as_the_command(flag: Path) -> None:
-    result = start("enable")
+    result = run_module("enable")
     assert (result.returncode, result.stdout) == (0, "Enabled maintenance mode\n")
     assert flag.exists()
-    assert start("--version").stdout.startswith("maintenance-wsgi, version ")
+    assert run_module("--version").stdout.startswith("maintenance-wsgi, version ")

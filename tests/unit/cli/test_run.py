@@ -21,7 +21,7 @@ def invoke_run(var: Path, *arguments: str) -> Result:
     return invoke("--dir", str(var), "run", *arguments)
 
 
-def start(var: Path, *command: str) -> "subprocess.Popen[str]":
+def start_run(var: Path, *command: str) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
         [COMMAND, "--dir", str(var), "run", "--", *command],
         stdout=subprocess.PIPE,
@@ -117,7 +117,7 @@ def test_command_that_cannot_be_executed(var: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal_is_handed_on(number: signal.Signals, var: Path, flag: Path) -> None:
-    process = start(var, "sh", "-c", "echo ready; exec sleep 30")
+    process = start_run(var, "sh", "-c", "echo ready; exec sleep 30")
     process.send_signal(number)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 128 + number
@@ -126,14 +126,14 @@ def test_signal_is_handed_on(number: signal.Signals, var: Path, flag: Path) -> N
 
 
 def test_command_may_ignore_signals(var: Path) -> None:
-    process = start(var, "sh", "-c", IGNORING)
+    process = start_run(var, "sh", "-c", IGNORING)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
     assert process.returncode == 7
 
 
 def test_killed_run_leaves_it_on_and_has_said_how_to_end_it(var: Path, flag: Path) -> None:
-    process = start(var, "sh", "-c", "echo ready; exec sleep 2")
+    process = start_run(var, "sh", "-c", "echo ready; exec sleep 2")
     process.kill()
     _, stderr = process.communicate(timeout=20)
     assert flag.exists()
@@ -146,7 +146,7 @@ def test_killed_run_leaves_it_on_and_has_said_how_to_end_it(var: Path, flag: Pat
 def test_last_of_two_runs_ends_it(var: Path, flag: Path, tmp_path: Path) -> None:
     wait = "echo ready; while [ ! -e {} ]; do sleep 0.05; done"
     ends = [tmp_path / "first", tmp_path / "second"]
-    runs = [start(var, "sh", "-c", wait.format(end)) for end in ends]
+    runs = [start_run(var, "sh", "-c", wait.format(end)) for end in ends]
     for end, process, left_on in zip(ends, runs, (True, False), strict=True):
         assert flag.exists()
         end.touch()
