@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from paste.deploy import loadapp
 
 from maintenance_wsgi import ConfigError, MaintenanceMiddleware, MaintenanceMode, wrap
 from maintenance_wsgi.config import options_from_environ, options_from_ini
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, run
 from tests.support.wsgi import call, make_environ, shop
 
 VALUES = [
@@ -125,8 +124,7 @@ def test_directory_is_that_of_the_command(
         monkeypatch.setenv("MAINTENANCE_DIR", variable)
     monkeypatch.chdir(tmp_path)
     application = MaintenanceMiddleware.from_environ(shop)
-    program = [sys.executable, "-m", "maintenance_wsgi", "enable", "-q"]
-    subprocess.run(program, check=True, cwd=tmp_path, timeout=60)
+    run(sys.executable, "-m", "maintenance_wsgi", "enable", "-q", cwd=tmp_path)
     assert call(application).code == 503
 
 

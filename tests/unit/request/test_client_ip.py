@@ -92,7 +92,7 @@ def test_limits_of_the_promise(var: Path, flag: Path) -> None:
         ("", "X-Forwarded-For", "198.51.100.7", Reason.UNKNOWN_PEER),
     ],
 )
-def test_reason(peer: str, header: str, value: str, reason: Reason) -> None:
+def test_resolution_has_its_reason(peer: str, header: str, value: str, reason: Reason) -> None:
     environ = {"REMOTE_ADDR": peer, **header_environ([(header, value)])}
     assert ClientIPResolver(TRUSTED, header).resolve(environ).reason is reason
 

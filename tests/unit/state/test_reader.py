@@ -3,7 +3,6 @@
 import logging
 import os
 import pwd
-import subprocess
 import sys
 import textwrap
 import threading
@@ -22,7 +21,7 @@ from maintenance_wsgi import (
 from maintenance_wsgi.networks import Address
 from maintenance_wsgi.state.flag import Window
 from maintenance_wsgi.state.reader import StateReader
-from tests.support.processes import skip_without_root, unmeasured
+from tests.support.processes import run, skip_without_root, unmeasured
 
 
 class Bytes:
@@ -300,9 +299,7 @@ def test_user_without_the_right_to_search_is_named(var: Path) -> None:
     """
     var.chmod(0o700)
     command = [sys.executable, "-c", textwrap.dedent(program), str(var)]
-    result = subprocess.run(
-        command, env=unmeasured(), capture_output=True, text=True, check=True, timeout=60
-    )
+    result = run(*command, env=unmeasured())
     expected = f"directory: {var} cannot be searched by uid 54321 (Permission denied)"
     assert result.stdout.startswith(expected)
     assert result.stderr == ""
