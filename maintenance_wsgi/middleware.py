@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from functools import partial
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Self
+from typing import Self
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from maintenance_wsgi.config import options_from_environ
@@ -20,22 +20,10 @@ from maintenance_wsgi.diagnosis.trust_warnings import TrustWarnings
 from maintenance_wsgi.errors import ConfigError, ConfigTypeError
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
+from maintenance_wsgi.response.exempt import start_exempt_client, start_exempt_path
 from maintenance_wsgi.response.unavailable import UnavailableResponse
 from maintenance_wsgi.state.flag import validate_seconds
 from maintenance_wsgi.state.mode import MaintenanceMode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from _typeshed import OptExcInfo
-
-_MARK = "x-maintenance-mode"
-_EXEMPT = ("X-Maintenance-Mode", "exempt")
-_PRIVATE_EXEMPT = [("Cache-Control", "private, no-store"), _EXEMPT]
-# Fields that let a cache keep an answer whatever Cache-Control says. RFC 9213 gives each kind of
-# cache a "...-Cache-Control" of its own; nginx obeys X-Accel-Expires, Akamai Edge-Control.
-_CACHE_FIELDS = {"expires", "surrogate-control", "x-accel-expires", "edge-control"}
-_KEPT_NAMES = 256
 
 
 class MaintenanceMiddleware:
@@ -106,11 +94,11 @@ class MaintenanceMiddleware:
         if flag is None:
             return self._application(environ, start_response)
         if self._exempt_paths.match(environ):
-            return self._application(environ, partial(_start_exempt_path, start_response))
+            return self._application(environ, partial(start_exempt_path, start_response))
         address, reason = self._resolver.resolve(environ)
         if address is not None and self._mode.exempts(address):
             environ["maintenance_wsgi.exempt"] = True
-            return self._application(environ, partial(_start_exempt_client, start_response))
+            return self._application(environ, partial(start_exempt_client, start_response))
         details = self._mode.details(flag)
         if details is None:
             return self._application(environ, start_response)
@@ -168,40 +156,3 @@ def _checked_application(application: object, name: str) -> WSGIApplication:
     if not callable(application):
         raise ConfigTypeError(f"application: {name} is no WSGI callable")
     return application
-
-
-def _start_exempt_path(
-    start_response: StartResponse,
-    status: str,
-    headers: list[tuple[str, str]],
-    /,
-    exc_info: "OptExcInfo | None" = None,
-) -> "Callable[[bytes], object]":
-    kept = [field for field in headers if field[0].lower() != _MARK]
-    return start_response(status, [*kept, _EXEMPT], exc_info)
-
-
-def _start_exempt_client(
-    start_response: StartResponse,
-    status: str,
-    headers: list[tuple[str, str]],
-    /,
-    exc_info: "OptExcInfo | None" = None,
-) -> "Callable[[bytes], object]":
-    kept = [field for field in headers if not _REPLACED[field[0]]]
-    kept += _PRIVATE_EXEMPT
-    return start_response(status, kept, exc_info)
-
-
-class _Replaced(dict[str, bool]):
-    """Tells whether a field gives way to ours; keeps what it said of the first names."""
-
-    def __missing__(self, name: str) -> bool:
-        lower = name.lower()
-        replaced = lower == _MARK or lower in _CACHE_FIELDS or lower.endswith("cache-control")
-        if len(self) < _KEPT_NAMES:
-            self[name] = replaced
-        return replaced
-
-
-_REPLACED = _Replaced()
