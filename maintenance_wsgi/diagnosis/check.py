@@ -11,7 +11,7 @@ from netaddr import IPNetwork
 
 from maintenance_wsgi.networks import parse_network
 from maintenance_wsgi.request.client_ip import ClientIPResolver
-from maintenance_wsgi.response.own_page import PAGE_LIMIT
+from maintenance_wsgi.response.templates import PAGE_LIMIT
 from maintenance_wsgi.state import files
 from maintenance_wsgi.state.exemptions import Entry, read_entries
 from maintenance_wsgi.state.flag import parse_flag
