@@ -1,7 +1,7 @@
-"""Headers that keep the answer to an exempt request apart from the answer to everyone else.
+"""Headers that mark an exempt answer, and keep it out of shared caches if it is for one client.
 
-Both functions take the server's `start_response` first. With `functools.partial` the rest is the
-`start_response` of PEP 3333, for the application to call.
+Each function takes the server's `start_response`, and then what an application passes to it
+(PEP 3333).
 """
 
 from functools import lru_cache
@@ -28,7 +28,7 @@ def start_exempt_path(
     /,
     exc_info: "OptExcInfo | None" = None,
 ) -> "Callable[[bytes], object]":
-    """Start the answer for an exempt path: everyone gets the same, so caches may store it."""
+    """Start the answer for an exempt path: all clients may see it, so caches may store it."""
     kept = [header for header in headers if header[0].lower() != _MARK]
     return start_response(status, [*kept, _EXEMPT], exc_info)
 
@@ -40,13 +40,13 @@ def start_exempt_client(
     /,
     exc_info: "OptExcInfo | None" = None,
 ) -> "Callable[[bytes], object]":
-    """Start the answer for an exempt client: a cache that stored it would serve it to others."""
+    """Start the answer for an exempt client: a cache must not serve it to blocked clients."""
     kept = [header for header in headers if not _is_replaced(header[0])]
     kept += _PRIVATE_EXEMPT
     return start_response(status, kept, exc_info)
 
 
-# An application sends the same few header names again and again.
+# An application sends the same few names in each answer.
 @lru_cache(maxsize=256)
 def _is_replaced(name: str) -> bool:
     lower = name.lower()

@@ -32,8 +32,8 @@ from maintenance_wsgi.response.templates import (
     Template,
     TimeLeft,
     custom_values,
-    load_template,
-    render_html,
+    load_pages,
+    render_page,
     render_problem,
     render_text,
 )
@@ -54,7 +54,7 @@ ORIGIN = "https://shop.example"
 _TRUSTED = [ip_network(entry) for entry in TRUSTED]
 _SENTENCES = load_catalogs()
 _LANGUAGES = tuple(_SENTENCES)
-_TEMPLATE = load_template()
+_, _PAGE = load_pages()
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f]")
 
@@ -177,15 +177,20 @@ def flag(data: bytes) -> None:
 def _render(details: Window, countdown: TimeLeft) -> None:
     for sentences in (_SENTENCES["en"], _SENTENCES["ar"]):
         page, harmless = (
-            render_html(_TEMPLATE, sentences, said, countdown, with_address=True)
-            for said in (details, Window(message="-", until=details.until))
+            render_page(_PAGE, sentences, message, details.until, countdown.minutes)
+            .fill(client_ip="\1")  # which no message holds
+            .decode()
+            for message in (details.message or sentences.detail, "-")
         )
-        for letter in "<>\"'\0":
+        for letter in ("<", ">", '"', "'", "\0", "\1", "{{"):
             assert page.count(letter) == harmless.count(letter)
-        page.encode()
-        problem = json.loads(render_problem(sentences, details, countdown).encode())
-        assert problem["detail"] == (details.message or sentences.detail)
-        assert (details.message or "") in render_text(sentences, details, countdown)
+        message = details.message or sentences.detail
+        problem = json.loads(
+            render_problem(sentences, message, details.until, countdown.retry_after)
+        )
+        assert problem["detail"] == message
+        text = render_text(sentences, message, details.until, countdown.minutes).decode()
+        assert message in text
 
 
 def accept(data: bytes) -> None:
@@ -228,8 +233,10 @@ def own_page(data: bytes) -> None:
     )
     details = Window(message=message.decode("utf-8", "replace"))
     template = Template(page, CUSTOM_PLACEHOLDERS)
-    filled = template.fill(custom_values(details, TimeLeft(7, None), address.decode("latin-1")))
-    empty = template.fill(custom_values(Window(), TimeLeft(None, None), ""))
+    filled = template.fill(
+        **custom_values(details, TimeLeft(7, None), escape(address.decode("latin-1")))
+    )
+    empty = template.fill(**custom_values(Window(), TimeLeft(None, None), ""))
     assert empty.count(b"<") == page.count(b"<")
     if b" " * 4 in page or b"\x1f" in page:
         return
