@@ -61,9 +61,7 @@ def _check_directory(directory: str, user: User) -> Iterator[str]:
     if closed:
         yield f"{closed}: {user.name} cannot search it; run chmod o+x {closed}"
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        yield (
-            f"{directory}: you cannot write in it, so that enable will fail; run enable as its owner"
-        )
+        yield (f"{directory}: you cannot write in it, so enable will fail; run enable as its owner")
 
 
 def _check_readable(path: str, user: User, limit: int) -> Iterator[str]:
