@@ -52,7 +52,7 @@ def printable(value: object, limit: int = 80) -> str:
     if not isinstance(value, str):
         return f"<{type(value).__name__}>"
     shown = "".join(map(_visible, value[:limit]))
-    return shown if len(value) <= limit else f"{shown}..."
+    return shown if len(value) <= limit >= len(shown) else f"{shown[:limit]}..."
 
 
 def _visible(character: str) -> str:

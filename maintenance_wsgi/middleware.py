@@ -71,7 +71,7 @@ class MaintenanceMiddleware:
         resolver = ClientIPResolver(trusted_proxies, client_ip_header)
         paths = ExemptPaths(exempt_paths)
         self._unavailable = UnavailableResponse(retry_after, page, cors_origins)
-        self._reader = StateReader(_directory_of(directory))
+        self._reader = _reader_of(directory)
         self._gate = Gate(self._reader, resolver, paths)
         self._warn = ProxyWarnings(resolver)
         self._application = self._load(application)
@@ -134,11 +134,11 @@ def wrap(name: str) -> MaintenanceMiddleware:
     return MaintenanceMiddleware.from_environ(name)
 
 
-def _directory_of(where: str | os.PathLike[str] | MaintenanceMode) -> str | os.PathLike[str]:
+def _reader_of(where: str | os.PathLike[str] | MaintenanceMode) -> StateReader:
     if not isinstance(where, MaintenanceMode):
-        return where
+        return StateReader(where)
     if not isinstance(where.store, FileStore):
         raise ConfigTypeError(
             f"directory: {where.store} is not a directory; use the one that `follow` writes"
         )
-    return where.store.directory
+    return where.store.reader

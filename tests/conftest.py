@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
+from maintenance_wsgi.state.reader import StateReader
 
 
 @pytest.fixture
@@ -27,3 +28,8 @@ def ip_list(var: Path) -> Path:
 @pytest.fixture
 def mode(var: Path) -> MaintenanceMode:
     return MaintenanceMode(var)
+
+
+@pytest.fixture
+def reader(var: Path) -> StateReader:
+    return StateReader(var)

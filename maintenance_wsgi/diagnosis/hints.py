@@ -165,4 +165,4 @@ class ProxyWarnings:
     def _sent(self, environ: Mapping[str, Any]) -> str:
         name = _sent_header(environ, self._resolver)
         key = _headers_of(self._resolver).get(name, "")
-        return f" ({name}: {printable(header(environ, key), 200)})" if name else ""
+        return f" ({name}: '{printable(header(environ, key), 200)}')" if name else ""

@@ -60,10 +60,10 @@ def parse_flag(data: bytes) -> tuple[Window, tuple[str, ...]]:
         return Window(), ()
     members = json_object(data)
     if members is None:
-        return Window(), (f"{printable(data, 64)} is not a JSON object",)
+        return Window(), (f"{printable(data, 64)} is not a JSON object and is ignored",)
     values: dict[str, Any] = {name: parse(members.get(name)) for name, parse in _PARSERS.items()}
     problems = tuple(
-        f"{name}: {_shown(members[name])} is not a valid value"
+        f"{name}: {_shown(members[name])} is not a valid value and is ignored"
         for name, value in values.items()
         if value is None and members.get(name) is not None
     )

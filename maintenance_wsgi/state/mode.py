@@ -59,6 +59,7 @@ class MaintenanceMode:
     Raises:
         ConfigError: the directory is not a valid path.
         ConfigTypeError: `where` is neither a path nor a store.
+        StateError: this user cannot search the directory.
     """
 
     def __init__(self, where: str | os.PathLike[str] | Store) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from maintenance_wsgi.arguments import absolute_path
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.state import files
-from maintenance_wsgi.state.exemptions import LIST_LIMIT, LIST_NAME
-from maintenance_wsgi.state.flag import FLAG_LIMIT, FLAG_NAME
+from maintenance_wsgi.state.exemptions import LIST_LIMIT
+from maintenance_wsgi.state.flag import FLAG_LIMIT
+from maintenance_wsgi.state.reader import StateReader
 from maintenance_wsgi.state.users import current_user
 
 _READ_ONLY = "; change it where it is mounted from, a ConfigMap with kubectl"
@@ -70,15 +70,18 @@ class FileStore:
         directory: its absolute path.
         flag_path: path of the flag file.
         list_path: path of the list.
+        reader: the same two files for requests.
 
     Raises:
         ConfigError: `directory` is not a valid path.
+        StateError: this user cannot search `directory`.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self.directory: str = absolute_path("directory", directory)
-        self.flag_path: str = os.path.join(self.directory, FLAG_NAME)
-        self.list_path: str = os.path.join(self.directory, LIST_NAME)
+        self.reader: StateReader = StateReader(directory)
+        self.directory: str = self.reader.directory
+        self.flag_path: str = self.reader.flag_path
+        self.list_path: str = self.reader.list_path
 
     def __str__(self) -> str:
         return self.directory

@@ -1,6 +1,6 @@
 """How long a fleet takes to follow, and what that costs Redis; run by hand.
 
-    .venv/bin/python tests/bench/fleet.py [NODES [ROUNDS]]
+    .venv/bin/python -m tests.bench.fleet [NODES [ROUNDS]]
 
 First 50 nodes with their files, then 1,000 (or NODES) without: followers as they are, whose two
 files are two variables. All are threads of some processes of this machine, so that the figures

@@ -1,7 +1,6 @@
 """Disks that are full or closed: a clear error, and the two files as they were."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,18 +10,18 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode, StateError
-from tests.support.processes import COMMAND, skip_without_root, unmeasured
+from tests.support.processes import COMMAND, run, skip_without_root, unmeasured
 from tests.support.wsgi import make_environ, shop, status_of
 
 
 @contextmanager
 def mounted(var: Path, *options: str) -> Iterator[None]:
     skip_without_root()
-    subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", var], check=True)  # noqa: S607 (where it lies differs)
+    run("mount", "-t", "tmpfs", *options, "tmpfs", var)
     try:
         yield
     finally:
-        subprocess.run(["umount", var], check=True)  # noqa: S607 (likewise)
+        run("umount", var)
 
 
 def fill(var: Path) -> None:
@@ -32,7 +31,7 @@ def fill(var: Path) -> None:
 
 
 def close(var: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", var], check=True)  # noqa: S607 (likewise)
+    run("mount", "-o", "remount,ro", var)
 
 
 def content(var: Path) -> dict[str, bytes]:
@@ -59,15 +58,8 @@ def test_command_that_cannot_write_changes_nothing(
         mode.enable(message="a", exemptions=["203.0.113.7"])
         before = content(var)
         fault(var)
-        result = subprocess.run(
-            [COMMAND, "--dir", var, *arguments],
-            env=unmeasured(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert (result.returncode, result.stdout) == (1, "")
+        result = run(COMMAND, "--dir", var, *arguments, env=unmeasured(), code=1)
+        assert result.stdout == ""
         assert said in result.stderr
         assert "Traceback" not in result.stderr
         assert content(var) == before
@@ -77,7 +69,7 @@ def test_block_that_cannot_begin_changes_nothing(var: Path) -> None:
     with mounted(var, "-o", "size=16k"):
         mode = MaintenanceMode(var)
         fill(var)
-        with pytest.raises(StateError, match="No space left"), mode.enabled():
+        with pytest.raises(StateError, match="No space left"), mode.window():
             raise AssertionError
         assert content(var) == {}
 
@@ -105,15 +97,8 @@ main()
 """
     with TemporaryDirectory() as name:  # those of pytest are closed to other users
         Path(name).chmod(0o755)
-        result = subprocess.run(
-            [sys.executable, "-c", program, "--dir", name, "enable"],
-            env=unmeasured(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        command = [sys.executable, "-c", program, "--dir", name, "enable"]
+        result = run(*command, env=unmeasured(), code=1)
         assert os.listdir(name) == []
-    assert result.returncode == 1
     assert "nobody cannot change the state" in result.stderr
     assert "Permission denied" in result.stderr

@@ -24,7 +24,15 @@ import pytest
 
 from tests.chaos.programs.soak_editor import CHANGING, EXEMPT, STRANGER, State
 from tests.support.http import Connection, Listener
-from tests.support.processes import APPLICATIONS, PROGRAMS, ROOT, free_port, running, unmeasured
+from tests.support.processes import (
+    APPLICATIONS,
+    PROGRAMS,
+    ROOT,
+    free_port,
+    run,
+    running,
+    unmeasured,
+)
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(1200)]
 
@@ -96,7 +104,7 @@ def edit(var: Path, seconds: float, record: Path) -> list[Change]:
     print(f"seed {seed}")  # noqa: T201 (for who reads a failure)
     arguments = [str(var), str(record), str(seconds), str(seed)]
     command = [sys.executable, str(ROOT / "tests/chaos/programs/soak_editor.py"), *arguments]
-    subprocess.run(command, check=True, env=unmeasured(), timeout=seconds + 120)
+    run(*command, env=unmeasured(), seconds=seconds + 120)
     return [Change(*json.loads(line)) for line in record.read_text().splitlines()]
 
 
@@ -121,7 +129,7 @@ def is_right(states: list[State], found: Answered) -> bool:
         looked += [(flag, members, seconds) for flag in flags]
     announced = {str(seconds) for on, _, seconds in states if on} if found.code == 503 else {None}
     decided = (found.code, found.mark) in outcomes(looked, found.client)
-    return decided and found.retry_after in announced
+    return decided and found.window.retry_after in announced
 
 
 class Judgement(NamedTuple):
@@ -145,7 +153,7 @@ def judge(clients: list[Client], changes: list[Change]) -> Judgement:
     return judgement
 
 
-def workers_of(process: "subprocess.Popen[bytes]") -> list[str]:
+def workers_of(process: subprocess.Popen[bytes]) -> list[str]:
     return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
 
 

@@ -11,16 +11,9 @@ from pathlib import Path
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
-from tests.support.processes import PROGRAMS, ROOT, unmeasured
+from tests.support.processes import PROGRAMS, ROOT, run, unmeasured, wait_for
 
 EXAMPLES = ROOT / "examples"
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -48,7 +41,7 @@ def worker(root: Path) -> Iterator[Callable[[str], None]]:
 def send(root: Path, text: str) -> None:
     program = f"from celery_worker import note; note.delay({text!r})"
     environ = {**os.environ, "SHOP_ROOT": str(root)}
-    subprocess.run([sys.executable, "-c", program], cwd=EXAMPLES, env=environ, check=True)
+    run(sys.executable, "-c", program, cwd=EXAMPLES, env=environ)
 
 
 @pytest.mark.servers
@@ -78,17 +71,9 @@ def test_crontab_line_skips_its_run(root: Path) -> None:
     line = (EXAMPLES / "crontab").read_text().splitlines()[-1]
     command = line.removeprefix("* * * * * ").replace("/srv/shop/var", str(root / "var"))
     command = command.replace("php /srv/shop/bin/magento cron:run", "echo ran")
-    environ = {**unmeasured(), "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
 
     def cron() -> str:
-        return subprocess.run(
-            ["/bin/sh", "-c", command],
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        ).stdout
+        return run("/bin/sh", "-c", command, env=unmeasured(), code=None).stdout
 
     mode = MaintenanceMode(root / "var")
     assert cron() == "ran\n"

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 import tarfile
 import tomllib
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ROOT
+from tests.support.processes import PROGRAMS, ROOT, environ, run
 
 pytestmark = pytest.mark.checkout
 
@@ -49,22 +48,9 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed")
     venv.create(folder)
     programs = folder / "bin"
-    pip = [sys.executable, "-m", "pip", "--python", programs / "python"]
+    pip = [sys.executable, "-m", "pip", "--python", str(programs / "python")]
     run(*pip, "install", "-q", wheel, cwd=folder)
     return programs
-
-
-def run(*command: object, cwd: Path) -> str:
-    result = subprocess.run(
-        list(map(str, command)),
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=110,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
 
 
 def test_wheel_holds_every_file_of_the_package(built: Path) -> None:
@@ -115,24 +101,17 @@ def test_index_would_take_it(built: Path) -> None:
 def test_wheel_works_by_itself(built: Path, installed: Path, tmp_path: Path) -> None:
     (wheel,) = built.glob("*.whl")
     (tmp_path / "var").mkdir()
-    version = run(installed / "python", "-c", PROGRAM, cwd=tmp_path).strip()
+    version = run(installed / "python", "-c", PROGRAM, cwd=tmp_path).stdout.strip()
     assert version in wheel.name
-    assert version in run(installed / "maintenance-wsgi", "--version", cwd=tmp_path)
-    assert "is enabled" in run(installed / "maintenance-wsgi", "status", cwd=tmp_path)
+    assert version in run(installed / "maintenance-wsgi", "--version", cwd=tmp_path).stdout
+    assert "is enabled" in run(installed / "maintenance-wsgi", "status", cwd=tmp_path).stdout
 
 
 def test_types_are_complete(installed: Path, tmp_path: Path) -> None:
     """As whoever installs it sees them. Django carries no types, nor does what inherits from it."""
-    environ = os.environ | {"PATH": f"{installed}:{os.environ['PATH']}"}
-    pyright = Path(sys.executable).with_name("pyright")
-    result = subprocess.run(
-        [pyright, "--outputjson", "--ignoreexternal", "--verifytypes", "maintenance_wsgi"],
-        cwd=tmp_path,
-        env=environ,
-        capture_output=True,
-        check=False,
-        timeout=110,
-    )
+    variables = environ(PATH=f"{installed}:{os.environ['PATH']}")
+    command = ["--outputjson", "--ignoreexternal", "--verifytypes", "maintenance_wsgi"]
+    result = run(PROGRAMS / "pyright", *command, cwd=tmp_path, env=variables, code=None)
     symbols = json.loads(result.stdout)["typeCompleteness"]["symbols"]
     exported = {symbol["name"]: symbol for symbol in symbols if symbol["isExported"]}
     assert "maintenance_wsgi.MaintenanceMiddleware" in exported

@@ -1,10 +1,8 @@
 """Style, types and the direction of imports are part of the suite."""
 
-import subprocess
-
 import pytest
 
-from tests.support.processes import PROGRAMS, ROOT
+from tests.support.processes import PROGRAMS, ROOT, run
 
 pytestmark = pytest.mark.checkout
 
@@ -20,12 +18,4 @@ pytestmark = pytest.mark.checkout
 )
 def test_tool_has_nothing_to_say(command: str) -> None:
     program, *arguments = command.split()
-    result = subprocess.run(
-        [PROGRAMS / program, *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=110,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+    run(PROGRAMS / program, *arguments, cwd=ROOT)

@@ -1,9 +1,7 @@
 """The README says what is so."""
 
 import inspect
-import os
 import re
-import subprocess
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +13,7 @@ from flask import Flask
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
 from maintenance_wsgi.cli import main
-from tests.support.processes import PROGRAMS, ROOT, unmeasured
+from tests.support.processes import ROOT, run, unmeasured
 from tests.support.wsgi import shop
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,15 +67,7 @@ def blocks(language: str) -> list[str]:
 
 
 def run_in_shell(line: str) -> str:
-    environ = unmeasured() | {"PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
-    result = subprocess.run(
-        ["/bin/bash", "-o", "pipefail", "-c", line],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    result = run("/bin/bash", "-o", "pipefail", "-c", line, env=unmeasured(), code=None)
     assert result.stderr == ""
     return result.stdout
 

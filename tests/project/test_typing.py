@@ -1,41 +1,30 @@
 """The public names under two type checkers: uses are accepted, mistakes are refused."""
 
 import json
-import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import PROGRAMS, ROOT
+from tests.support.processes import PROGRAMS, ROOT, environ, run
 
 pytestmark = pytest.mark.checkout
 
 TYPED = Path(__file__).parent / "typing"
 
 
-def run(name: str, *arguments: str) -> str:
-    environ = os.environ | {"PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
-    return subprocess.run(
-        [PROGRAMS / name, *arguments],
-        cwd=ROOT,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=110,
-    ).stdout
+def check_types(name: str, *arguments: str) -> str:
+    return run(PROGRAMS / name, *arguments, cwd=ROOT, env=environ(), code=None).stdout
 
 
 def mypy_lines(path: Path) -> list[int]:
-    output = run("mypy", "--config-file=", "--strict", "--no-error-summary", str(path))
+    output = check_types("mypy", "--config-file=", "--strict", "--no-error-summary", str(path))
     assert "Traceback" not in output
     return [int(line) for line in re.findall(r"^[^:]+:([0-9]+): error:", output, re.MULTILINE)]
 
 
 def pyright_lines(path: Path) -> list[int]:
-    found = json.loads(run("pyright", "--outputjson", str(path)))
+    found = json.loads(check_types("pyright", "--outputjson", str(path)))
     assert found["summary"]["filesAnalyzed"] == 1
     return [entry["range"]["start"]["line"] + 1 for entry in found["generalDiagnostics"]]
 

@@ -1,12 +1,11 @@
 """Faults that no test can cause for real: `faults.c`, and its functions."""
 
 import ctypes
-import subprocess
 import sys
 from pathlib import Path
 from shutil import which
 
-from tests.support.processes import ROOT, skip_without, unmeasured
+from tests.support.processes import ROOT, run, skip_without, unmeasured
 
 EVERY = KILL = -1
 
@@ -16,20 +15,16 @@ def build(folder: Path) -> Path:
     skip_without(which("gcc"), "gcc")
     library = folder / "faults.so"
     command = ["gcc", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o", str(library)]
-    subprocess.run(
-        [*command, str(Path(__file__).with_name("faults.c")), "-ldl"], check=True, timeout=60
-    )
+    run(*command, Path(__file__).with_name("faults.c"), "-ldl")
     return library
 
 
 def run_with_faults(library: Path, program: str, *arguments: str) -> str:
     """Run a program of the tests under the library; return what it prints."""
-    environ = unmeasured() | {"LD_PRELOAD": str(library), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(ROOT / "tests/chaos/programs" / program), *arguments]
-    result = subprocess.run(
-        command, env=environ, capture_output=True, text=True, check=False, timeout=100
-    )
-    assert (result.returncode, result.stderr) == (0, "")
+    environ = unmeasured(LD_PRELOAD=str(library), PYTHONPATH=str(ROOT))
+    path = ROOT / "tests/chaos/programs" / program
+    result = run(sys.executable, path, *arguments, env=environ)
+    assert result.stderr == ""
     return result.stdout
 
 

@@ -1,4 +1,4 @@
-"""What must hold of any input, whoever wrote it, beside a plain reading to hold it against.
+"""What must hold of any input, whoever wrote it.
 
 Each target takes bytes and asserts. Hypothesis draws them in `test_fuzz.py`, atheris in `fuzz.py`.
 Texts of a request are latin-1, as servers make them (PEP 3333). Where a target takes several
@@ -27,11 +27,13 @@ from maintenance_wsgi.response.negotiation import (
     choose_format,
     choose_language,
 )
-from maintenance_wsgi.response.own_page import parse_html
 from maintenance_wsgi.response.templates import (
+    CUSTOM_PLACEHOLDERS,
+    Template,
     TimeLeft,
-    load_template,
-    render_html,
+    custom_values,
+    load_pages,
+    render_page,
     render_problem,
     render_text,
 )
@@ -47,17 +49,17 @@ Network = IPv4Network | IPv6Network
 
 PROXY = "10.0.0.1"
 TRUSTED = ["10.0.0.0/8", "fd00::/8"]
-CLIENT = "198.51.100.7"
+CLIENT = ip_address("198.51.100.7")
 ORIGIN = "https://shop.example"
 _TRUSTED = [ip_network(entry) for entry in TRUSTED]
 _SENTENCES = load_catalogs()
 _LANGUAGES = tuple(_SENTENCES)
-_TEMPLATE = load_template()
+_, _PAGE = load_pages()
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f]")
 
 
-# The plain reading, with the standard library alone.
+# What the standard library reads.
 
 
 def plain_networks(data: bytes) -> Iterator[tuple[str, Network]]:
@@ -80,66 +82,29 @@ def lies_in(address: Address, networks: Iterable[Network]) -> bool:
     return any(address.version == n.version and address in n for n in networks)
 
 
-def plain_node(text: str) -> Address | None:
-    """Read an address as proxies write it."""
-    host, port = text, "0"
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if not bracket or ":" not in host or rest[:1] not in {"", ":"}:
-            return None
-        port = rest[1:] if rest else "0"
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535 or len(text) > 80:
-        return None
-    host, percent, zone = host.partition("%")
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return None
-    zone_fits = re.fullmatch("[0-9A-Za-z._~-]+", zone) and address in ip_network("fe80::/10")
-    if percent and not zone_fits:
-        return None
-    address = getattr(address, "ipv4_mapped", None) or address
-    return address if int(address) else None
+def spelled(value: str) -> Iterator[Address]:
+    """Yield all addresses that stand in a text, with a port or without."""
+    for text in re.findall(r"[0-9A-Fa-f:.]+", value):
+        for part in (text, text.rstrip(":"), text.rpartition(":")[0]):
+            try:
+                address = ip_address(part)
+            except ValueError:
+                continue
+            yield getattr(address, "ipv4_mapped", None) or address
+            break
 
 
-def walk(nodes: list[Address | None]) -> Address | None:
-    """Return the first from the right that is no trusted proxy, if nothing odd comes before it."""
-    for node in reversed(nodes):
-        if node is None or not lies_in(node, _TRUSTED):
-            return node
-    return nodes[0]
-
-
-def plain_client(peer: str, value: str) -> Address | None:
-    address = plain_node(peer.strip(" \t"))
-    if address is None or not lies_in(address, _TRUSTED):
-        return address
-    return walk([plain_node(entry.strip(" \t")) for entry in value.strip(" \t").split(",")])
-
-
-def plain_element(text: str) -> Address | None:
-    """Read an element of `Forwarded` without quotes: `for` can be nothing but IPv4 then."""
-    pairs = [pair.strip(" \t") for pair in text.split(";")]
-    members = [pair.split("=", 1) for pair in pairs if pair]
-    names = [member[0].lower() for member in members]
-    if len(set(names)) < len(names):
-        return None
-    for name, *values in members:
-        if not values or not _TOKEN.fullmatch(name) or any(map(str.isspace, values[0])):
-            return None
-    value = next((member[1] for member in members if member[0].lower() == "for"), "")
-    return plain_node(value) if _TOKEN.fullmatch(value) else None
+def is_trusted(address: Address) -> bool:
+    return lies_in(address, _TRUSTED)
 
 
 # The targets.
 
 
-def resolve(header: str, value: str, peer: str = PROXY) -> str | None:
+def resolve(header: str, value: str, peer: str = PROXY) -> Address | None:
     key = f"HTTP_{header.upper().replace('-', '_')}"
-    address, _ = _resolver(header).resolve({"REMOTE_ADDR": peer, key: value})
-    return None if address is None else str(address)
+    address = _resolver(header).resolve({"REMOTE_ADDR": peer, key: value}).client
+    return None if address is None else ip_address(str(address))
 
 
 @cache
@@ -147,18 +112,13 @@ def _resolver(header: str) -> ClientIPResolver:
     return ClientIPResolver(TRUSTED, header)
 
 
-def _text(address: Address | None) -> str | None:
-    return None if address is None else str(address)
-
-
-def _same(found: str | None, expected: Address | None) -> None:
-    assert (found and ip_address(found)) == expected
-
-
 def x_forwarded_for(data: bytes) -> None:
     value = data.decode("latin-1")
-    _same(resolve("X-Forwarded-For", value), plain_client(PROXY, value))
-    assert resolve("X-Forwarded-For", value, CLIENT) == CLIENT
+    found = resolve("X-Forwarded-For", value)
+    assert found is None or found in spelled(value)
+    if found and is_trusted(found):
+        assert all(map(is_trusted, spelled(value)))
+    assert resolve("X-Forwarded-For", value, str(CLIENT)) == CLIENT
     # What a client sends stands left of what the proxies append.
     for appended, expected in [(CLIENT, CLIENT), ("unknown", None), ("", None)]:
         assert resolve("X-Forwarded-For", f"{value}, {appended}, 10.0.0.2") == expected
@@ -167,29 +127,20 @@ def x_forwarded_for(data: bytes) -> None:
 def forwarded(data: bytes) -> None:
     value = data.decode("latin-1")
     found = resolve("Forwarded", value)
-    assert resolve("Forwarded", value, CLIENT) == CLIENT
-    if '"' not in value:
-        _same(found, walk([plain_element(element) for element in value.split(",")]))
-    elif found is not None:
-        assert ip_address(found) in _spelled(value.replace("\\", ""))
+    assert found is None or found in spelled(value.replace("\\", ""))
+    assert resolve("Forwarded", value, str(CLIENT)) == CLIENT
     # None where a quote was left open: that locks out nobody but who opened it.
     assert resolve("Forwarded", f"{value}, for={CLIENT}") in {CLIENT, None}
     assert resolve("Forwarded", f'{value}, for={CLIENT}, for="[fd00::1]:80"') in {CLIENT, None}
 
 
-def _spelled(value: str) -> set[Address]:
-    """Return all addresses that stand in a text."""
-    texts = re.findall(r"[0-9A-Fa-f:.]+", value)
-    nodes = (plain_node(spelled) for text in texts for spelled in (text, text.rstrip(":")))
-    return {node for node in nodes if node is not None}
-
-
 def single_address(data: bytes) -> None:
     value = data.decode("latin-1")
-    _same(resolve("X-Real-IP", value), plain_node(value.strip(" \t")))
-    peer = plain_node(value.strip(" \t"))
-    if peer is None or not lies_in(peer, _TRUSTED):
-        _same(resolve("X-Real-IP", CLIENT, value), peer)
+    found = resolve("X-Real-IP", value)
+    assert found is None or found in spelled(value)
+    # A peer is read as the header is, and is asked for the client if it is trusted.
+    expected = CLIENT if found and is_trusted(found) else found
+    assert resolve("X-Real-IP", str(CLIENT), value) == expected
 
 
 def exemption_list(data: bytes) -> None:
@@ -199,8 +150,8 @@ def exemption_list(data: bytes) -> None:
     canonical = (n for text, n in readable.items() if text in {str(n), str(n[0])})
     assert ours <= _ranges(readable.values())
     assert ours >= _ranges(canonical)
-    assert format_invalid(found.bad).isascii()
-    assert not _CONTROL.search(format_invalid(found.bad))
+    assert format_invalid(found.invalid).isascii()
+    assert not _CONTROL.search(format_invalid(found.invalid))
     again = parse_exemptions(render_exemptions(found.networks))
     assert (_ranges(again.networks), again.bad) == (ours, ())
 
@@ -226,15 +177,20 @@ def flag(data: bytes) -> None:
 def _render(details: Window, countdown: TimeLeft) -> None:
     for sentences in (_SENTENCES["en"], _SENTENCES["ar"]):
         page, harmless = (
-            render_html(_TEMPLATE, sentences, said, countdown, with_address=True)
-            for said in (details, Window(message="-", until=details.until))
+            render_page(_PAGE, sentences, message, details.until, countdown.minutes)
+            .fill(client_ip="\1")  # which no message holds
+            .decode()
+            for message in (details.message or sentences.detail, "-")
         )
-        for letter in "<>\"'\0":
+        for letter in ("<", ">", '"', "'", "\0", "\1", "{{"):
             assert page.count(letter) == harmless.count(letter)
-        page.encode()
-        problem = json.loads(render_problem(sentences, details, countdown).encode())
-        assert problem["detail"] == (details.message or sentences.detail)
-        assert (details.message or "") in render_text(sentences, details, countdown)
+        message = details.message or sentences.detail
+        problem = json.loads(
+            render_problem(sentences, message, details.until, countdown.retry_after)
+        )
+        assert problem["detail"] == message
+        text = render_text(sentences, message, details.until, countdown.minutes).decode()
+        assert message in text
 
 
 def accept(data: bytes) -> None:
@@ -276,12 +232,12 @@ def own_page(data: bytes) -> None:
         data.split(SEPARATOR, 2) if data.count(SEPARATOR) > 1 else (data, b"", b"")
     )
     details = Window(message=message.decode("utf-8", "replace"))
-    filled = parse_html(page).fill(
-        details, TimeLeft(7, None), escape(address.decode("latin-1")).encode()
+    template = Template(page, CUSTOM_PLACEHOLDERS)
+    filled = template.fill(
+        **custom_values(details, TimeLeft(7, None), escape(address.decode("latin-1")))
     )
-    assert parse_html(page).fill(Window(), TimeLeft(None, None), b"").count(b"<") == page.count(
-        b"<"
-    )
+    empty = template.fill(**custom_values(Window(), TimeLeft(None, None), ""))
+    assert empty.count(b"<") == page.count(b"<")
     if b" " * 4 in page or b"\x1f" in page:
         return
     texts = {
@@ -363,7 +319,7 @@ def whole_request(data: bytes) -> None:
     gate.list.write_bytes(listed.encode("latin-1"))
     status, fields = gate.ask(environ)
     networks = [network for _, network in plain_networks(listed.encode("latin-1"))]
-    client = plain_client(environ["REMOTE_ADDR"], environ["HTTP_X_FORWARDED_FOR"])
+    client = resolve("X-Forwarded-For", environ["HTTP_X_FORWARDED_FOR"], environ["REMOTE_ADDR"])
     path = environ["PATH_INFO"]
     below = path.startswith("/webhooks/") and not re.search(r"//|/\.\.?(/|\Z)", path)
     by_path = path == "/healthz" or below

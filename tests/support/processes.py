@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
 COMMAND = str(PROGRAMS / "maintenance-wsgi")
 APPLICATIONS = Path(__file__).with_name("applications")
+# Daemons of a distribution are in the last of them.
+PATH = f"{PROGRAMS}:{os.environ['PATH']}:/usr/sbin"
 
 
 def skip_without(what: object, remedy: str) -> None:
@@ -33,9 +35,38 @@ def skip_without_root() -> None:
     skip_without(os.geteuid() == 0, "root, to act for other users")
 
 
-def unmeasured() -> dict[str, str]:
-    """Return the environment for a program whose user cannot write down what was covered."""
-    return {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
+def environ(**variables: str) -> dict[str, str]:
+    """Return the environment for a program, with no option of ours but these variables."""
+    kept = {name: text for name, text in os.environ.items() if "MAINTENANCE" not in name}
+    return kept | {"PATH": PATH} | variables
+
+
+def unmeasured(**variables: str) -> dict[str, str]:
+    """Likewise, for a program whose user cannot write down what was covered."""
+    return {name: text for name, text in environ(**variables).items() if "COVERAGE" not in name}
+
+
+def run(
+    *command: str | Path,
+    code: int | None = 0,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    given: str | None = None,
+    seconds: float = 110,
+) -> "subprocess.CompletedProcess[str]":
+    """Run a program to its end; it must end with the exit code `code`, if one is given."""
+    finished = subprocess.run(
+        list(map(str, command)),
+        cwd=cwd,
+        env=env,
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds,
+    )
+    assert code in {None, finished.returncode}, (finished.args, finished.stdout, finished.stderr)
+    return finished
 
 
 @contextmanager
@@ -60,12 +91,6 @@ def age(path: str | os.PathLike[str], seconds: float = 10) -> None:
     """Set back a file's mtime; its ctime cannot be set."""
     then = time.time() - seconds
     os.utime(path, (then, then))
-
-
-def environ(**variables: str) -> dict[str, str]:
-    return {
-        name: text for name, text in os.environ.items() if "MAINTENANCE" not in name
-    } | variables
 
 
 def free_port() -> int:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from paste.deploy import loadapp
 
 from maintenance_wsgi import ConfigError, MaintenanceMiddleware, MaintenanceMode, wrap
 from maintenance_wsgi.config import options_from_environ, options_from_ini
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, run
 from tests.support.wsgi import call, make_environ, shop
 
 VALUES = [
@@ -32,14 +31,14 @@ VALUES = [
 ]
 MISTAKES = [
     pytest.param("trusted_proxy", "10.0.0.1", "did you mean {trusted_proxies}?", id="mistyped"),
-    pytest.param("xyz", "1", "there are {dir}, {trusted_proxies},", id="unlike-any"),
-    pytest.param("directory", "", "there is no such option", id="unknown-and-empty"),
-    pytest.param("retry_after", "5m", "'5m' is no number of seconds; write 300, or none", id="5m"),
-    pytest.param("retry_after", " ", "'' is no number of seconds", id="blank"),
-    pytest.param("retry_after", "-1", "'-1' is no number of seconds", id="negative"),
-    pytest.param("retry_after", "1_000", "'1_000' is no number of seconds", id="underscore"),
-    pytest.param("retry_after", "٣٠٠", "'٣٠٠' is no number of seconds", id="unicode-digits"),
-    pytest.param("retry_after", "9" * 5000, "is no number of seconds", id="5000-digits"),
+    pytest.param("xyz", "1", "use one of {dir}, {trusted_proxies},", id="unlike-any"),
+    pytest.param("directory", "", "unknown option", id="unknown-and-empty"),
+    pytest.param("retry_after", "5m", "'5m' is not a number of seconds; use 300, or none", id="5m"),
+    pytest.param("retry_after", " ", "'' is not a number of seconds", id="blank"),
+    pytest.param("retry_after", "-1", "'-1' is not a number of seconds", id="negative"),
+    pytest.param("retry_after", "1_000", "'1_000' is not a number of seconds", id="underscore"),
+    pytest.param("retry_after", "٣٠٠", "'٣٠٠' is not a number of seconds", id="unicode-digits"),
+    pytest.param("retry_after", "9" * 5000, "is not a number of seconds", id="5000-digits"),
 ]
 
 
@@ -75,7 +74,7 @@ def test_mistake(name: str, text: str, message: str, monkeypatch: pytest.MonkeyP
 
 
 def test_variables_of_the_command_are_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("REDIS", "NAME", "NODE"):
+    for name in ("REDIS", "FLEET", "NODE"):
         monkeypatch.setenv(f"MAINTENANCE_{name}", "web1")
     assert options_from_environ() == {}
 
@@ -125,8 +124,7 @@ def test_directory_is_that_of_the_command(
         monkeypatch.setenv("MAINTENANCE_DIR", variable)
     monkeypatch.chdir(tmp_path)
     application = MaintenanceMiddleware.from_environ(shop)
-    program = [sys.executable, "-m", "maintenance_wsgi", "enable", "-q"]
-    subprocess.run(program, check=True, cwd=tmp_path, timeout=60)
+    run(sys.executable, "-m", "maintenance_wsgi", "enable", "-q", cwd=tmp_path)
     assert call(application).code == 503
 
 
@@ -135,10 +133,10 @@ def test_directory_is_that_of_the_command(
     [
         ("TRUSTED_PROXIES", "10.0.0.0/255.0.0.0", "trusted_proxies: '10.0.0.0/255.0.0.0' is no"),
         ("TRUSTED_PROXIES", "0.0.0.0/0", "would let every client name its own address"),
-        ("EXEMPT_PATHS", "healthz", "exempt_paths: 'healthz' is no path"),
+        ("EXEMPT_PATHS", "healthz", "exempt_paths: 'healthz' is not a valid path"),
         ("CLIENT_IP_HEADER", "X-Real-IP, Forwarded", "client_ip_header: 'X-Real-IP, Forwarded'"),
         ("RETRY_AFTER", "9999999999", "retry_after"),
-        ("CORS_ORIGINS", "shop.example", "cors_origins: 'shop.example' is no origin"),
+        ("CORS_ORIGINS", "shop.example", "cors_origins: 'shop.example' is not a valid origin"),
     ],
 )
 def test_values_are_refused_as_the_constructor_refuses_them(
@@ -187,7 +185,7 @@ def test_paste_filter(ini: Path, var: Path) -> None:
 
 def test_paste_filter_refuses_what_it_does_not_know(ini: Path) -> None:
     ini.write_text(INI.replace("trusted_proxies", "trusted_proxy"))
-    with pytest.raises(ConfigError, match="trusted_proxy: there is no such option; did you"):
+    with pytest.raises(ConfigError, match="trusted_proxy: unknown option; did you"):
         loadapp(f"config:{ini}")
 
 

@@ -1,8 +1,6 @@
 """Each framework wrapped where its WSGI application is, and the command within Flask and Django."""
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +20,7 @@ from pyramid.config import Configurator
 from pyramid.response import Response
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
-from tests.support.processes import PROGRAMS, ROOT
+from tests.support.processes import PROGRAMS, ROOT, environ, run
 from tests.support.wsgi import call, make_environ
 
 README = ROOT / "README.md"
@@ -131,17 +129,8 @@ def project(tmp_path: Path) -> Path:
     ],
 )
 def test_command_within_a_framework(command: list[str], project: Path) -> None:
-    environ = {name: value for name, value in os.environ.items() if name != "MAINTENANCE_DIR"}
     results = [
-        subprocess.run(
-            [*command, *arguments],
-            cwd=project,
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        run(*command, *arguments, cwd=project, env=environ(), code=None)
         for arguments in (["enable", "--ip=203.0.113.7"], ["enable", "--ip=nope"], ["--help"])
     ]
     assert [result.returncode for result in results] == [0, 1, 0], results
@@ -152,14 +141,7 @@ def test_command_within_a_framework(command: list[str], project: Path) -> None:
 
 
 def test_django_shows_the_help_of_the_command(project: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "manage.py", "help", "maintenance"],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    result = run(sys.executable, "manage.py", "help", "maintenance", cwd=project)
     assert "allow-ips" in result.stdout
 
 
@@ -168,7 +150,4 @@ def test_nothing_of_the_frameworks_is_imported_without_need() -> None:
         "import sys, maintenance_wsgi, maintenance_wsgi.cli;"
         "print(*{'flask', 'django', 'celery'} & set(sys.modules))"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert result.stdout.strip() == ""
+    assert run(sys.executable, "-c", program).stdout.strip() == ""

@@ -19,7 +19,7 @@ from maintenance_wsgi.request.exempt_paths import ExemptPaths
 from maintenance_wsgi.response.cors import CORSPolicy
 from maintenance_wsgi.response.languages import load_catalogs
 from maintenance_wsgi.response.negotiation import choose_format, choose_language
-from maintenance_wsgi.response.own_page import parse_html
+from maintenance_wsgi.response.templates import CUSTOM_PLACEHOLDERS, Template
 from maintenance_wsgi.state.exemptions import parse_exemptions
 from maintenance_wsgi.state.flag import parse_flag
 from tests.support.data import load_cases
@@ -164,7 +164,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "path": lambda text: ExemptPaths(["/a/"]).match({"PATH_INFO": f"/a/{text}"}),
     "flag": lambda text: parse_flag(as_bytes(text)),
     "flag-message": lambda text: parse_flag(b'{"message": "%b"}' % as_bytes(text)),
-    "page": lambda text: parse_html(as_bytes(text)),
+    "page": lambda text: Template(as_bytes(text), CUSTOM_PLACEHOLDERS),
 }
 
 

@@ -39,7 +39,7 @@ def main(var: str) -> list[Any]:
         found.append(refused(lambda: mode.enable(retry_after=-1)))
         answer = call(gate, make_environ(HTTP_ACCEPT="text/html"))
         found.append([answer.status, answer.all("Retry-After"), b"Umzug" in answer.body])
-        with mode.enabled():
+        with mode.window():
             note()
         mode.disable()
         note()

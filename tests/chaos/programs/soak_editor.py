@@ -8,7 +8,6 @@ retry_after]`, where members are those clients that the list holds.
 import json
 import os
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from maintenance_wsgi import MaintenanceMode
-from tests.support.processes import COMMAND
+from tests.support.processes import COMMAND, run
 
 EXEMPT, CHANGING, STRANGER = "203.0.113.7", "203.0.113.8", "198.51.100.1"
 # As long as the other, and no client: lists with and without the changing one are of one size.
@@ -91,8 +90,7 @@ class Editor:
     def command(self) -> None:
         entries, members = self.entries()
         with self.change(self.with_members(members)):
-            command = [COMMAND, f"--dir={self.var}", "allow-ips", "-q", *entries]
-            subprocess.run(command, check=True, timeout=60)
+            run(COMMAND, f"--dir={self.var}", "allow-ips", "-q", *entries)
 
     # By hand.
 

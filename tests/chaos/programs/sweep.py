@@ -20,7 +20,7 @@ CLIENTS = ("203.0.113.7", "203.0.113.8", "198.51.100.1")
 LINK = "-> "
 
 
-def put(var: Path, before: dict[str, str]) -> None:
+def write_state(var: Path, before: dict[str, str]) -> None:
     for path in var.iterdir():
         path.unlink()
     for name, text in before.items():
@@ -51,7 +51,7 @@ def attempt(var: Path, arguments: list[str], number: int, error: int) -> dict[st
     return {"code": os.waitstatus_to_exitcode(status), "said": said, "calls": count}
 
 
-def look(var: Path, gate: Any) -> dict[str, Any]:
+def observe(var: Path, gate: Any) -> dict[str, Any]:
     files = {path.name: path.read_text() for path in var.iterdir()}
     links = [path.name for path in var.iterdir() if path.is_symlink()]
     answers = {client: code_for(gate, client) for client in CLIENTS}
@@ -68,14 +68,14 @@ def command(var: str, arguments: Sequence[str]) -> int:
 
 def main(var: Path, error: int, before: dict[str, str], arguments: list[str]) -> None:
     gate = MaintenanceMiddleware(shop, var)
-    put(var, before)
+    write_state(var, before)
     total = int(attempt(var, arguments, 0, 0)["calls"])
     for number in range(1, total + 2):
-        put(var, before)
+        write_state(var, before)
         code_for(gate, CLIENTS[0])
-        outcome = attempt(var, arguments, number, error) | look(var, gate)
+        outcome = attempt(var, arguments, number, error) | observe(var, gate)
         if error == KILL:
-            outcome["again"] = attempt(var, arguments, 0, 0) | look(var, gate)
+            outcome["again"] = attempt(var, arguments, 0, 0) | observe(var, gate)
         print(json.dumps(outcome | {"number": number}))  # noqa: T201 (its result)
 
 

@@ -13,26 +13,26 @@ from tests.support.redis import redis_server
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Start a Redis."""
-    with redis_server(tmp_path_factory.mktemp("redis")) as port:
-        yield port
+    with redis_server(tmp_path_factory.mktemp("redis")) as redis_port:
+        yield redis_port
 
 
 @pytest.fixture
-def url(port: int, monkeypatch: pytest.MonkeyPatch) -> str:
+def redis_url(redis_port: int, monkeypatch: pytest.MonkeyPatch) -> str:
     """Give that Redis, empty, and named by nothing else."""
     for name in os.environ:
         if name.startswith("MAINTENANCE_"):
             monkeypatch.delenv(name)
-    with redis.Redis(port=port) as client:
+    with redis.Redis(port=redis_port) as client:
         client.flushall()
-    return f"redis://127.0.0.1:{port}/0"
+    return f"redis://127.0.0.1:{redis_port}/0"
 
 
 @pytest.fixture
-def fleet(url: str) -> Iterator[Fleet]:
-    fleet = Fleet(url)
+def fleet(redis_url: str) -> Iterator[Fleet]:
+    fleet = Fleet(redis_url)
     yield fleet
     fleet.close()
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from maintenance_wsgi.fleet.nodes import Node
+from maintenance_wsgi import MaintenanceMode
+from maintenance_wsgi.fleet.nodes import Node, NodeIdentity
 from maintenance_wsgi.fleet.store import Fleet
+from maintenance_wsgi.state.store import Contents
 from tests.support.processes import COMMAND, environ, wait_for
 
 
@@ -88,3 +90,13 @@ def node_of(fleet: Fleet, name: str) -> Node | None:
 def state_of(fleet: Fleet, name: str) -> str:
     node = node_of(fleet, name)
     return node.state if node else ""
+
+
+def beat(fleet: Fleet, node: str, fault: str = "") -> None:
+    """Acknowledge the present state, as a follower does."""
+    revision = fleet.read()
+    fleet.beat(NodeIdentity(node, f"{node} here"), revision.name if revision else "", fault)
+
+
+def contents(var: Path) -> Contents:
+    return MaintenanceMode(var).contents()

@@ -8,19 +8,18 @@ from pathlib import Path
 
 import pytest
 import redis
-from click.testing import CliRunner
 
 from maintenance_wsgi import MaintenanceMode
-from maintenance_wsgi.cli import main
 from maintenance_wsgi.fleet.store import Fleet
 from maintenance_wsgi.state.store import Contents
-from tests.live.fleet.commands import beat, run, succeed
+from tests.live.fleet.followers import beat
+from tests.support.commands import invoke, invoke_fleet, succeed
 from tests.support.processes import COMMAND, environ
 
 pytestmark = pytest.mark.servers
 
 
-def test_commands_say_and_do_the_same_as_for_a_directory(url: str, tmp_path: Path) -> None:
+def test_commands_say_and_do_the_same_as_for_a_directory(redis_url: str, tmp_path: Path) -> None:
     lines = [
         ["disable"],
         ["enable", "--ip=203.0.113.7", "--message=Umzug", "--retry-after=60"],
@@ -34,11 +33,11 @@ def test_commands_say_and_do_the_same_as_for_a_directory(url: str, tmp_path: Pat
         ["status"],
     ]
     for command, *arguments in lines:
-        here = CliRunner().invoke(main, ["--dir", str(tmp_path), command, *arguments])
-        there = run(url, command, *arguments)
+        here = invoke("--dir", str(tmp_path), command, *arguments)
+        there = invoke_fleet(redis_url, command, *arguments)
         assert there.exit_code == here.exit_code, there.output
         assert there.stdout.partition("Fleet:")[0] == here.stdout
-        found = Fleet(url).read()
+        found = Fleet(redis_url).read()
         assert found is not None
         contents = MaintenanceMode(tmp_path).contents()
         assert timeless(found.contents.flag) == timeless(contents.flag)
@@ -50,20 +49,20 @@ def timeless(flag: bytes | None) -> bytes | None:
 
 
 def test_temporary_copy_is_gone_afterwards(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    succeed(url, "enable")
-    succeed(url, "status")
+    succeed(redis_url, "enable")
+    succeed(redis_url, "status")
     assert os.listdir(tmp_path) == []
 
 
-def test_commands_at_once(fleet: Fleet, url: str) -> None:
+def test_commands_at_once(fleet: Fleet, redis_url: str) -> None:
     fleet.write(None, Contents(None, b""))
     processes = {
         address: subprocess.Popen(
             [COMMAND, "allow-ips", "--add", address],
-            env=environ(MAINTENANCE_REDIS=url),
+            env=environ(MAINTENANCE_REDIS=redis_url),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -79,12 +78,12 @@ def test_commands_at_once(fleet: Fleet, url: str) -> None:
         assert is_in or "somebody else" in said[address]
 
 
-def test_names_tell_fleets_apart(url: str) -> None:
-    succeed(url, "enable", "--name=shop")
-    succeed(url, "disable", "--name=blog")
-    assert "is enabled" in succeed(url, "status", "--name=shop")
-    assert "is disabled" in succeed(url, "status", "--name=blog")
-    assert run(url, "status").exit_code == 1
+def test_names_tell_fleets_apart(redis_url: str) -> None:
+    succeed(redis_url, "enable", "--name=shop")
+    succeed(redis_url, "disable", "--name=blog")
+    assert "is enabled" in succeed(redis_url, "status", "--name=shop")
+    assert "is disabled" in succeed(redis_url, "status", "--name=blog")
+    assert invoke_fleet(redis_url, "status").exit_code == 1
 
 
 @pytest.mark.parametrize(
@@ -99,32 +98,32 @@ def test_names_tell_fleets_apart(url: str) -> None:
     ],
     ids=str,
 )
-def test_fleet_without_a_state_is_unknown(arguments: list[str], code: int, url: str) -> None:
-    result = run(url, *arguments)
+def test_fleet_without_a_state_is_unknown(arguments: list[str], code: int, redis_url: str) -> None:
+    result = invoke_fleet(redis_url, *arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     assert "unknown whether maintenance is on" in result.stderr
-    assert Fleet(url).read() is None
+    assert Fleet(redis_url).read() is None
 
 
 @pytest.mark.parametrize("command", ["enable", "disable"])
-def test_fleet_begins_with_either_switch(command: str, url: str) -> None:
-    result = run(url, command)
+def test_fleet_begins_with_either_switch(command: str, redis_url: str) -> None:
+    result = invoke_fleet(redis_url, command)
     assert result.exit_code == 0
     assert "its state begins here" in result.stderr
-    assert f"is {command}d" in succeed(url, "status")
+    assert f"is {command}d" in succeed(redis_url, "status")
 
 
-def test_nodes_are_listed(url: str, fleet: Fleet, port: int) -> None:
-    succeed(url, "disable")
+def test_nodes_are_listed(redis_url: str, fleet: Fleet, redis_port: int) -> None:
+    succeed(redis_url, "disable")
     beat(fleet, "web1")
-    succeed(url, "enable")
+    succeed(redis_url, "enable")
     beat(fleet, "web2")
     beat(fleet, "web3", "a fault")
-    with redis.Redis(port=port) as client:
+    with redis.Redis(port=redis_port) as client:
         key = "maintenance-wsgi:{default}:nodes"
         client.hset(key, "web4", b"1 " + (client.hget(key, "web2") or b"").partition(b" ")[2])
         client.hset(key, "web\x1b5", b"garbage")
-    found = json.loads(succeed(url, "status", "--json"))["nodes"]
+    found = json.loads(succeed(redis_url, "status", "--json"))["nodes"]
     shown = {node["name"]: (node["state"], node["version"], node["fault"]) for node in found}
     unreadable = "its record cannot be read"
     assert shown == {
@@ -136,17 +135,19 @@ def test_nodes_are_listed(url: str, fleet: Fleet, port: int) -> None:
     }
     assert found[3]["seen"] == "1970-01-01T00:00:01+00:00"
     assert [node["acknowledged"] for node in found] == [False, True, False, True, False]
-    text = succeed(url, "status")
+    text = succeed(redis_url, "status")
     assert "Fleet: default, version 2, 5 nodes\n" in text
     assert "  web1  behind, version 1, seen " in text
     assert text.endswith(f" s ago: {unreadable}\n") or "a fault" in text
 
 
-def test_node_that_is_silent_for_a_week_is_forgotten(url: str, fleet: Fleet, port: int) -> None:
-    succeed(url, "disable")
+def test_node_that_is_silent_for_a_week_is_forgotten(
+    redis_url: str, fleet: Fleet, redis_port: int
+) -> None:
+    succeed(redis_url, "disable")
     beat(fleet, "web1")
-    with redis.Redis(port=port) as client:
+    with redis.Redis(port=redis_port) as client:
         client.hset("maintenance-wsgi:{default}:nodes", "web2", b"1 {}")
-    result = run(url, "enable")
+    result = invoke_fleet(redis_url, "enable")
     assert "silent for a week, and forgotten: web2" in result.stderr
     assert [node.name for node in fleet.survey().nodes] == ["web1"]

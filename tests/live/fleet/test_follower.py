@@ -18,14 +18,15 @@ from maintenance_wsgi.fleet.follower import Follower
 from maintenance_wsgi.fleet.mode import FleetMode
 from maintenance_wsgi.fleet.store import Fleet
 from maintenance_wsgi.state.store import Contents
-from tests.live.fleet.commands import contents, run
-from tests.live.fleet.followers import follower, followers, node_of, state_of
+from tests.live.fleet.followers import contents, follower, followers, node_of, state_of
+from tests.support.commands import invoke_fleet
 from tests.support.processes import (
     COMMAND,
     ROOT,
     environ,
     free_port,
     meanwhile,
+    run,
     skip_without,
     skip_without_root,
     wait_for,
@@ -39,10 +40,10 @@ ON, OFF = Contents(b"{}\n", b"203.0.113.7"), Contents(None, b"203.0.113.7")
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_it_and_the_node_leaves(
-    number: signal.Signals, url: str, fleet: Fleet, operator: FleetMode, var: Path
+    number: signal.Signals, redis_url: str, fleet: Fleet, operator: FleetMode, var: Path
 ) -> None:
     operator.enable()
-    with follower(url, var, "web1") as process:
+    with follower(redis_url, var, "web1") as process:
         wait_for(lambda: state_of(fleet, "web1") == "current")
         assert process.end(number) == 0
         assert "Traceback" not in process.log
@@ -51,34 +52,34 @@ def test_signal_ends_it_and_the_node_leaves(
 
 
 def test_node_that_joins_late_takes_the_present_state(
-    url: str, operator: FleetMode, var: Path
+    redis_url: str, operator: FleetMode, var: Path
 ) -> None:
     operator.enable(exemptions=["203.0.113.7"])
     (var / ".maintenance.ip").write_text("198.51.100.1")
     assert (revision := operator.revision) is not None
-    result = run(url, "follow", "--once", "--dir", str(var), "--node=web1")
+    result = invoke_fleet(redis_url, "follow", "--once", "--dir", str(var), "--node=web1")
     assert result.exit_code == 0, result.output
     assert "Took version 2 of fleet 'default'" in result.stdout
     assert contents(var) == revision.contents
     assert "overwritten by the fleet: no flag, list b'198.51.100.1'" in result.stderr
-    assert run(url, "follow", "--once", "--dir", str(var)).stderr == ""
+    assert invoke_fleet(redis_url, "follow", "--once", "--dir", str(var)).stderr == ""
 
 
-def test_state_cannot_be_taken_where_nobody_knows_it(url: str, var: Path) -> None:
-    result = run(url, "follow", "--once", "--dir", str(var))
+def test_state_cannot_be_taken_where_nobody_knows_it(redis_url: str, var: Path) -> None:
+    result = invoke_fleet(redis_url, "follow", "--once", "--dir", str(var))
     assert result.exit_code == 1
     assert "has no state" in result.stderr
 
 
-def test_environment_names_everything(url: str, operator: FleetMode, var: Path) -> None:
+def test_environment_names_everything(redis_url: str, operator: FleetMode, var: Path) -> None:
     operator.enable()
-    variables = environ(MAINTENANCE_DIR=str(var), MAINTENANCE_REDIS=url, MAINTENANCE_NAME="other")
-    refused = subprocess.run(
-        [COMMAND, "follow", "--once"], env=variables, capture_output=True, text=True, check=False
+    variables = environ(
+        MAINTENANCE_DIR=str(var), MAINTENANCE_REDIS=redis_url, MAINTENANCE_NAME="other"
     )
+    refused = run(COMMAND, "follow", "--once", env=variables, code=1)
     assert "fleet 'other'" in refused.stderr
     variables = {**variables, "MAINTENANCE_NAME": "", "MAINTENANCE_NODE": "web1"}
-    subprocess.run([COMMAND, "follow", "--once"], env=variables, capture_output=True, check=True)
+    run(COMMAND, "follow", "--once", env=variables)
     assert MaintenanceMode(var).is_enabled()
 
 
@@ -121,7 +122,11 @@ def test_change_by_hand_is_adopted_where_that_is_wished(
 
 
 def test_two_of_one_name_are_noticed(
-    url: str, fleet: Fleet, operator: FleetMode, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    redis_url: str,
+    fleet: Fleet,
+    operator: FleetMode,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     operator.enable()
     twins = []
@@ -133,17 +138,17 @@ def test_two_of_one_name_are_noticed(
             twin.sync()
     assert ["another follower has this name too" in said for said in caplog.messages] == [True] * 2
     assert state_of(fleet, "web1") == "faulty"
-    assert "web1  faulty, version 2, seen " in run(url, "status").stdout
-    result = run(url, "enable", "--wait=1")
+    assert "web1  faulty, version 2, seen " in invoke_fleet(redis_url, "status").stdout
+    result = invoke_fleet(redis_url, "enable", "--wait=1")
     assert result.exit_code == 1
     assert "by web1 (another follower has this name)" in result.stderr
 
 
 def test_successor_of_one_that_was_killed_is_no_twin(
-    url: str, fleet: Fleet, operator: FleetMode, var: Path
+    redis_url: str, fleet: Fleet, operator: FleetMode, var: Path
 ) -> None:
     operator.enable()
-    with follower(url, var, "web1") as first:
+    with follower(redis_url, var, "web1") as first:
         wait_for(lambda: state_of(fleet, "web1") == "current")
         first.process.kill()
     one = Follower(fleet, MaintenanceMode(var), "web1")
@@ -173,49 +178,51 @@ def test_node_that_cannot_write_says_so(
 
 
 @pytest.mark.usefixtures("operator")
-def test_lost_announcement_is_made_up_for(url: str, fleet: Fleet, var: Path, port: int) -> None:
-    with follower(url, var, "web1"):
+def test_lost_announcement_is_made_up_for(
+    redis_url: str, fleet: Fleet, var: Path, redis_port: int
+) -> None:
+    with follower(redis_url, var, "web1"):
         wait_for(lambda: state_of(fleet, "web1") == "current")
         found = fleet.read()
         assert found is not None
-        with redis.Redis(port=port) as client:
+        with redis.Redis(port=redis_port) as client:
             key = "maintenance-wsgi:{default}:state"
             client.hset(key, mapping={"on": "1", "revision": f"{'0' * 16}-9"})
         wait_for(MaintenanceMode(var).is_enabled)
 
 
 def test_redis_killed_and_restarted_empty(tmp_path: Path, var: Path) -> None:
-    port = free_port()
-    url = f"redis://127.0.0.1:{port}/0"
+    redis_port = free_port()
+    redis_url = f"redis://127.0.0.1:{redis_port}/0"
     with ExitStack() as stack:
-        with redis_server(tmp_path, port=port):
-            assert run(url, "enable", "--ip=203.0.113.7").exit_code == 0
-            process = stack.enter_context(follower(url, var, "web1"))
+        with redis_server(tmp_path, port=redis_port):
+            assert invoke_fleet(redis_url, "enable", "--ip=203.0.113.7").exit_code == 0
+            process = stack.enter_context(follower(redis_url, var, "web1"))
             wait_for(MaintenanceMode(var).is_enabled)
             held = contents(var)
         wait_for(lambda: "does not answer" in process.log)
-        assert run(url, "status", "--exit-code").exit_code == 2
-        with redis_server(tmp_path, port=port):
+        assert invoke_fleet(redis_url, "status", "--exit-code").exit_code == 2
+        with redis_server(tmp_path, port=redis_port):
             wait_for(lambda: "is back" in process.log)
             wait_for(lambda: "has no state; the files stay as they are" in process.log)
-            result = run(url, "status")
+            result = invoke_fleet(redis_url, "status")
             assert result.exit_code == 1
             assert "unknown whether maintenance is on" in result.stderr
             assert contents(var) == held
             assert process.log.count("does not answer") == 1
-            assert run(url, "disable", "--wait=30").exit_code == 0
+            assert invoke_fleet(redis_url, "disable", "--wait=30").exit_code == 0
             assert contents(var) == Contents(None, b"")
         assert process.end() == 0
 
 
 def test_follower_may_start_before_redis(tmp_path: Path, var: Path) -> None:
-    port = free_port()
-    url = f"redis://127.0.0.1:{port}/0"
-    with follower(url, var, "web1") as process:
+    redis_port = free_port()
+    redis_url = f"redis://127.0.0.1:{redis_port}/0"
+    with follower(redis_url, var, "web1") as process:
         wait_for(lambda: "does not answer" in process.log)
         assert os.listdir(var) == []
-        with redis_server(tmp_path, port=port):
-            assert run(url, "enable").exit_code == 0
+        with redis_server(tmp_path, port=redis_port):
+            assert invoke_fleet(redis_url, "enable").exit_code == 0
             wait_for(MaintenanceMode(var).is_enabled)
         assert process.end() == 0
 
@@ -230,11 +237,13 @@ def commands_of_examples() -> list[str]:
 
 @pytest.mark.parametrize("line", commands_of_examples())
 def test_command_of_an_example_runs(
-    line: str, url: str, fleet: Fleet, operator: FleetMode, var: Path
+    line: str, redis_url: str, fleet: Fleet, operator: FleetMode, var: Path
 ) -> None:
     operator.enable()
     arguments = line.replace("/state", str(var)).split()
-    variables = environ(MAINTENANCE_REDIS=url, MAINTENANCE_DIR=str(var), MAINTENANCE_NODE="web1")
+    variables = environ(
+        MAINTENANCE_REDIS=redis_url, MAINTENANCE_DIR=str(var), MAINTENANCE_NODE="web1"
+    )
     with subprocess.Popen([COMMAND, *arguments], env=variables) as process:
         try:
             if "--once" in line:
@@ -268,27 +277,29 @@ def network(name: str) -> Iterator[str]:
 
 
 def ip(*arguments: str) -> bool:
-    return subprocess.run(["ip", *arguments], check=False, capture_output=True).returncode == 0  # noqa: S607 (where it lies differs)
+    return run("ip", *arguments, code=None).returncode == 0
 
 
 def test_partitioned_node_holds_and_heals(tmp_path: Path, var: Path) -> None:
     name = f"maint{os.getpid() % 10**8}"
     with (
         network(name) as address,
-        redis_server(tmp_path, "--bind", "127.0.0.1", address, "--protected-mode", "no") as port,
+        redis_server(
+            tmp_path, "--bind", "127.0.0.1", address, "--protected-mode", "no"
+        ) as redis_port,
     ):
-        url, there = f"redis://127.0.0.1:{port}/0", f"redis://{address}:{port}/0"
-        fleet = Fleet(url)
-        assert run(url, "enable", "--ip=203.0.113.7").exit_code == 0
+        redis_url, there = f"redis://127.0.0.1:{redis_port}/0", f"redis://{address}:{redis_port}/0"
+        fleet = Fleet(redis_url)
+        assert invoke_fleet(redis_url, "enable", "--ip=203.0.113.7").exit_code == 0
         with follower(there, var, "web1", prefix=["ip", "netns", "exec", name]) as process:
             wait_for(lambda: state_of(fleet, "web1") == "current")
             assert ip("link", "set", name, "down")
-            result = run(url, "disable", "--wait=1")
+            result = invoke_fleet(redis_url, "disable", "--wait=1")
             assert result.exit_code == 1
             assert "web1 (behind)" in result.stderr
             wait_for(lambda: state_of(fleet, "web1") == "silent")
-            assert "web1  silent, version 1, seen " in run(url, "status").stdout
-            result = run(url, "disable", "--wait=1")
+            assert "web1  silent, version 1, seen " in invoke_fleet(redis_url, "status").stdout
+            result = invoke_fleet(redis_url, "disable", "--wait=1")
             assert result.exit_code == 1
             assert "Warning: silent, and not waited for: web1" in result.stderr
             wait_for(lambda: "does not answer" in process.log)
@@ -299,13 +310,13 @@ def test_partitioned_node_holds_and_heals(tmp_path: Path, var: Path) -> None:
         fleet.close()
 
 
-def test_fifty_nodes(url: str, fleet: Fleet, operator: FleetMode, tmp_path: Path) -> None:
+def test_fifty_nodes(redis_url: str, fleet: Fleet, operator: FleetMode, tmp_path: Path) -> None:
     """They are threads of this process, each with its own directory and connections."""
     nodes = []
     for number in range(50):
         var = tmp_path / f"web{number}"
         var.mkdir()
-        nodes.append(Follower(Fleet(url), MaintenanceMode(var), var.name))
+        nodes.append(Follower(Fleet(redis_url), MaintenanceMode(var), var.name))
     threads = [threading.Thread(target=node.follow) for node in nodes]
     try:
         for thread in threads:
@@ -325,7 +336,7 @@ def test_fifty_nodes(url: str, fleet: Fleet, operator: FleetMode, tmp_path: Path
     assert fleet.survey().nodes == []
 
 
-def test_thousand_switches(url: str, tmp_path: Path) -> None:
+def test_thousand_switches(redis_url: str, tmp_path: Path) -> None:
     """Each node ends at the last; and where the flag is, its list is there already."""
     seen: list[int] = []
 
@@ -337,8 +348,8 @@ def test_thousand_switches(url: str, tmp_path: Path) -> None:
         assert int((var / ".maintenance.ip").read_bytes()) >= number
         seen.append(number)
 
-    with followers(url, tmp_path, "web1", "web2", "web3", name="shop") as directories:
-        fleet = Fleet(url, "shop")
+    with followers(redis_url, tmp_path, "web1", "web2", "web3", name="shop") as directories:
+        fleet = Fleet(redis_url, "shop")
         with meanwhile(lambda: look(directories["web1"])):
             revision = None
             for number in range(1000):

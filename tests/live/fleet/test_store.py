@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,14 +9,12 @@ from pathlib import Path
 
 import pytest
 import redis
-from click.testing import CliRunner
 
-from maintenance_wsgi.cli import main
 from maintenance_wsgi.fleet.mode import FleetMode
 from maintenance_wsgi.fleet.store import ConflictError, Fleet
 from maintenance_wsgi.state.store import Contents
-from tests.live.fleet.commands import run, succeed
-from tests.support.processes import ROOT, free_port, running
+from tests.support.commands import invoke_fleet, succeed
+from tests.support.processes import ROOT, free_port, run, running
 from tests.support.redis import redis_server
 
 pytestmark = pytest.mark.servers
@@ -37,21 +34,21 @@ def test_any_bytes_come_back(flag: bytes | None, exempt: bytes, fleet: Fleet) ->
     assert fleet.read() == written
 
 
-def test_versions_count_and_no_change_is_none(fleet: Fleet, url: str) -> None:
+def test_versions_count_and_no_change_is_none(fleet: Fleet, redis_url: str) -> None:
     for version in (1, 2, 3):
         fleet.write(fleet.read(), Contents(None, b""))
         found = fleet.read()
         assert found is not None
         assert found.version == version
-    succeed(url, "disable")
+    succeed(redis_url, "disable")
     assert fleet.read() == found
 
 
-def test_version_that_follows_an_older_copy_is_another(fleet: Fleet, port: int) -> None:
+def test_version_that_follows_an_older_copy_is_another(fleet: Fleet, redis_port: int) -> None:
     """A replica that took over has lost the last change: its number is given again."""
     first = fleet.write(None, Contents(b"", b""))
     lost = fleet.write(first, Contents(None, b""))
-    with redis.Redis(port=port) as client:
+    with redis.Redis(port=redis_port) as client:
         client.hset("maintenance-wsgi:{default}:state", "revision", first.name)
     second = fleet.write(first, Contents(b"", b"203.0.113.7"))
     assert second.version == lost.version
@@ -66,7 +63,9 @@ def test_second_of_two_operators_is_told(fleet: Fleet) -> None:
     assert fleet.read() == first
 
 
-def test_lists_of_operators_at_once_do_not_mix(fleet: Fleet, url: str, tmp_path: Path) -> None:
+def test_lists_of_operators_at_once_do_not_mix(
+    fleet: Fleet, redis_url: str, tmp_path: Path
+) -> None:
     fleet.write(None, Contents(None, b""))
     added: set[str] = set()
     refused: list[ConflictError] = []
@@ -74,7 +73,7 @@ def test_lists_of_operators_at_once_do_not_mix(fleet: Fleet, url: str, tmp_path:
     def add(number: int) -> None:
         directory = tmp_path / str(number)
         directory.mkdir()
-        mode = FleetMode(Fleet(url), str(directory))
+        mode = FleetMode(Fleet(redis_url), str(directory))
         for last in range(20):
             address = f"10.0.{number}.{last}"
             try:
@@ -100,14 +99,14 @@ def in_threads(action: Callable[[int], None], count: int) -> None:
         thread.join(60)
 
 
-def test_overlapping_blocks_do_not_fail(fleet: Fleet, url: str, tmp_path: Path) -> None:
+def test_overlapping_blocks_do_not_fail(fleet: Fleet, redis_url: str, tmp_path: Path) -> None:
     fleet.write(None, Contents(None, b""))
     ended: list[int] = []
 
     def hold(number: int) -> None:
         directory = tmp_path / str(number)
         directory.mkdir()
-        mode = FleetMode(Fleet(url), str(directory))
+        mode = FleetMode(Fleet(redis_url), str(directory))
         for _ in range(5):
             with mode.enabled():
                 assert mode.status().enabled
@@ -142,37 +141,39 @@ def test_overlapping_blocks_do_not_fail(fleet: Fleet, url: str, tmp_path: Path) 
 def test_refusal_is_told_and_changes_nothing(
     options: list[str], userinfo: str, commands: list[str], said: str, tmp_path: Path, var: Path
 ) -> None:
-    with redis_server(tmp_path, *options) as port:
-        url = f"redis://{userinfo}127.0.0.1:{port}/0"
+    with redis_server(tmp_path, *options) as redis_port:
+        redis_url = f"redis://{userinfo}127.0.0.1:{redis_port}/0"
         for command in commands:
             place = ["--dir", str(var)] if command == "follow" else []
-            result = CliRunner().invoke(main, [command, "--redis", url, *place])
+            result = invoke_fleet(redis_url, command, *place)
             assert result.exit_code == 1, result.output
             assert said in result.stderr
             assert "hunter2" not in result.output
             assert os.listdir(var) == []
-        with redis.Redis(port=port, password="good" if "--requirepass" in options else None) as c:
+        with redis.Redis(
+            port=redis_port, password="good" if "--requirepass" in options else None
+        ) as c:
             assert c.keys("*state*") == []
 
 
-def test_change_without_an_answer_may_have_been_made(url: str, port: int) -> None:
-    succeed(url, "disable")
-    with redis.Redis(port=port) as client:
+def test_change_without_an_answer_may_have_been_made(redis_url: str, redis_port: int) -> None:
+    succeed(redis_url, "disable")
+    with redis.Redis(port=redis_port) as client:
         client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
         try:
-            result = run(f"{url}?socket_timeout=0.3", "enable")
+            result = invoke_fleet(f"{redis_url}?socket_timeout=0.3", "enable")
         finally:
             client.execute_command("CLIENT", "UNPAUSE")
     assert result.exit_code == 1
     assert "the change may have been made: see status" in result.stderr
 
 
-def test_foreign_key_is_left_alone(url: str, port: int) -> None:
-    with redis.Redis(port=port) as client:
+def test_foreign_key_is_left_alone(redis_url: str, redis_port: int) -> None:
+    with redis.Redis(port=redis_port) as client:
         client.hset("maintenance-wsgi:{default}:state", "a", "b")
-        assert "holds something else" in run(url, "enable").stderr
+        assert "holds something else" in invoke_fleet(redis_url, "enable").stderr
         client.set("maintenance-wsgi:{default}:state", "a")
-        assert "WRONGTYPE" in run(url, "enable").stderr
+        assert "WRONGTYPE" in invoke_fleet(redis_url, "enable").stderr
         assert client.get("maintenance-wsgi:{default}:state") == b"a"
 
 
@@ -183,14 +184,14 @@ def test_acl_of_the_example_suffices(tmp_path: Path) -> None:
     assert len(acl) == 2
     (tmp_path / "acl").write_text("\n".join(acl).replace("{shop}", "{default}"))
     (tmp_path / "var").mkdir()
-    with redis_server(tmp_path, "--aclfile", str(tmp_path / "acl")) as port:
-        operator = f"redis://operator:change-me@127.0.0.1:{port}/0"
-        node = f"redis://node:change-me@127.0.0.1:{port}/0"
+    with redis_server(tmp_path, "--aclfile", str(tmp_path / "acl")) as redis_port:
+        operator = f"redis://operator:change-me@127.0.0.1:{redis_port}/0"
+        node = f"redis://node:change-me@127.0.0.1:{redis_port}/0"
         succeed(operator, "enable")
         succeed(node, "follow", "--once", "--dir", str(tmp_path / "var"))
         assert os.listdir(tmp_path / "var") == [".maintenance.flag"]
-        assert "no node follows" in run(operator, "disable", "--wait=1").stderr
-        result = run(node, "enable")
+        assert "no node follows" in invoke_fleet(operator, "disable", "--wait=1").stderr
+        result = invoke_fleet(node, "enable")
         assert result.exit_code == 1
         assert "ACL" in result.stderr
         assert "is disabled" in succeed(operator, "status")
@@ -202,14 +203,14 @@ def test_ways_to_redis(tmp_path: Path) -> None:
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     making = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     making += ["-nodes", "-days", "2", "-keyout", str(key), "-out", str(certificate), *subject]
-    subprocess.run(making, check=True, capture_output=True)
+    run(*making)
     tls = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"]
     tls_port = free_port()
     with ExitStack() as stack:
         options = ["--tls-port", tls_port, *tls, "--unixsocket", tmp_path / "socket"]
-        port = stack.enter_context(redis_server(tmp_path, *map(str, options)))
+        redis_port = stack.enter_context(redis_server(tmp_path, *map(str, options)))
         sentinel = free_port()
-        conf = f"port {sentinel}\nbind 127.0.0.1\nsentinel monitor shop 127.0.0.1 {port} 1\n"
+        conf = f"port {sentinel}\nbind 127.0.0.1\nsentinel monitor shop 127.0.0.1 {redis_port} 1\n"
         (tmp_path / "sentinel.conf").write_text(conf)
         watching = ["redis-server", str(tmp_path / "sentinel.conf"), "--sentinel"]
         stack.enter_context(running(watching, ("127.0.0.1", sentinel), tmp_path / "sentinel.log"))
@@ -238,7 +239,8 @@ def test_ways_to_redis(tmp_path: Path) -> None:
             with listener.announcements() as wait:
                 wait(0.1)
             listener.close()
-        assert "does not answer" in run(tls_url, "status").stderr
-        assert "does not answer" in run(f"redis+cluster://127.0.0.1:{port}", "status").stderr
+        assert "does not answer" in invoke_fleet(tls_url, "status").stderr
+        no_cluster = f"redis+cluster://127.0.0.1:{redis_port}"
+        assert "does not answer" in invoke_fleet(no_cluster, "status").stderr
         other = f"redis+sentinel://127.0.0.1:{sentinel}/other"
-        assert "does not answer" in run(other, "status").stderr
+        assert "does not answer" in invoke_fleet(other, "status").stderr

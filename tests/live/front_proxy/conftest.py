@@ -10,13 +10,13 @@ from tests.live.front_proxy.shops import TLS_PROXY, Place, front_proxy, php_shop
 
 
 @pytest.fixture(scope="package")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("front")
 
 
 @pytest.fixture(scope="package")
-def shop_var(room: Path) -> Path:
-    directory = room / "var"
+def shop_var(folder: Path) -> Path:
+    directory = folder / "var"
     directory.mkdir()
     return directory
 
@@ -29,13 +29,13 @@ def mode(shop_var: Path) -> Iterator[MaintenanceMode]:
 
 
 @pytest.fixture(scope="package")
-def php(room: Path, shop_var: Path) -> Iterator[Place]:
+def php(folder: Path, shop_var: Path) -> Iterator[Place]:
     assert shop_var.is_dir()
-    with php_shop(room) as place:
+    with php_shop(folder) as place:
         yield place
 
 
 @pytest.fixture(scope="package")
-def front(room: Path, php: Place) -> Iterator[Place]:
-    with front_proxy(room, php, MAINTENANCE_TRUSTED_PROXIES=TLS_PROXY) as place:
+def front(folder: Path, php: Place) -> Iterator[Place]:
+    with front_proxy(folder, php, MAINTENANCE_TRUSTED_PROXIES=TLS_PROXY) as place:
         yield place

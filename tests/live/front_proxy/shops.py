@@ -3,7 +3,6 @@
 import json
 import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.support.processes import (
     PROGRAMS,
     ROOT,
     free_port,
+    run,
     running,
     skip_without,
     unmeasured,
@@ -23,45 +23,41 @@ from tests.support.processes import (
 from tests.support.wsgi import Answer
 
 EXAMPLE = ROOT / "examples" / "magento_front_proxy"
-
 PHP_SHOP = APPLICATIONS / "php_shop"
-
 Place = tuple[str, int]
 
 # All of 127.0.0.0/8 is this machine, so that each of these has an address of its own.
 SHOP_SEES = "127.0.0.1"  # where the front proxy connects from
-
 DEVELOPER = "127.0.0.2"
-
 STRANGER = "127.0.0.3"
-
 TLS_PROXY = "127.0.0.9"
-
 MEGABYTE = 1 << 20
 
 
 @contextmanager
-def php_shop(room: Path, **env: str) -> Iterator[Place]:
+def php_shop(folder: Path, **env: str) -> Iterator[Place]:
     skip_without(shutil.which("php"), "Debian's php-cli")
     place = "127.0.0.1", free_port()
     options = ["-d", "post_max_size=0", "-d", "enable_post_data_reading=0"]
     command = ["php", *options, "-S", f"{place[0]}:{place[1]}", "index.php"]
-    variables = unmeasured() | {"SHOP_VAR": str(room / "var"), "PHP_CLI_SERVER_WORKERS": "3"} | env
-    with running(command, place, room / "php.log", cwd=PHP_SHOP, env=variables):
+    variables = (
+        unmeasured() | {"SHOP_VAR": str(folder / "var"), "PHP_CLI_SERVER_WORKERS": "3"} | env
+    )
+    with running(command, place, folder / "php.log", cwd=PHP_SHOP, env=variables):
         yield place
 
 
 @contextmanager
 def front_proxy(
-    room: Path, behind: Place, *, address: str = "127.0.0.1", **env: str
+    folder: Path, behind: Place, *, address: str = "127.0.0.1", **env: str
 ) -> Iterator[Place]:
     port = free_port()
     bind = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     variables = {"SHOP": f"http://{behind[0]}:{behind[1]}", "BIND": bind}
-    variables |= {"MAINTENANCE_DIR": str(room / "var"), "PYTHONDONTWRITEBYTECODE": "1"}
+    variables |= {"MAINTENANCE_DIR": str(folder / "var"), "PYTHONDONTWRITEBYTECODE": "1"}
     environ = unmeasured() | variables | env
     place = "127.0.0.1", port
-    with running([PROGRAMS / "gunicorn"], place, room / "gunicorn.log", cwd=EXAMPLE, env=environ):
+    with running([PROGRAMS / "gunicorn"], place, folder / "gunicorn.log", cwd=EXAMPLE, env=environ):
         yield place
 
 
@@ -92,13 +88,8 @@ def codes(*places: Place, source: str = STRANGER) -> tuple[int, ...]:
 def run_php(*arguments: str | Path, given: str = "") -> str:
     php = shutil.which("php")
     skip_without(php, "Debian's php-cli")
-    command = [str(php), *arguments]
-    finished = subprocess.run(
-        command, input=given, stdout=subprocess.PIPE, text=True, check=True, timeout=30
-    )
-    return finished.stdout
+    return run(str(php), *arguments, given=given).stdout
 
 
 def run_command(directory: Path, *arguments: str) -> None:
-    command = [COMMAND, "--dir", str(directory), *arguments]
-    subprocess.run(command, check=True, timeout=30)
+    run(COMMAND, "--dir", directory, *arguments)

@@ -4,7 +4,6 @@ import os
 import queue
 import socket
 import struct
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
@@ -24,6 +23,7 @@ from tests.support.http import Connection, ask
 from tests.support.processes import (
     PROGRAMS,
     free_port,
+    run,
     unmeasured,
 )
 
@@ -100,14 +100,14 @@ class Resetting(ThreadingTCPServer):
 
 
 @pytest.fixture(scope="module")
-def broken(room: Path, shop_var: Path) -> Iterator[Place]:
+def broken(folder: Path, shop_var: Path) -> Iterator[Place]:
     assert shop_var.is_dir()
     with Resetting(("127.0.0.1", 0), BrokenShop) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
             place = "127.0.0.1", server.server_address[1]
-            with front_proxy(room, place, SHOP_TIMEOUT="1") as front:
+            with front_proxy(folder, place, SHOP_TIMEOUT="1") as front:
                 yield front
         finally:
             server.shutdown()
@@ -136,9 +136,9 @@ def broken(room: Path, shop_var: Path) -> Iterator[Place]:
         ("/slow", 504),
     ],
 )
-def test_failure_of_the_shop_is_told(broken: Place, room: Path, path: str, code: int) -> None:
+def test_failure_of_the_shop_is_told(broken: Place, folder: Path, path: str, code: int) -> None:
     connection = Connection(broken)
-    with (room / "gunicorn.log").open() as log:
+    with (folder / "gunicorn.log").open() as log:
         log.seek(0, os.SEEK_END)
         for _ in range(2):
             assert connection.ask(path).code == code
@@ -154,9 +154,9 @@ def test_date_and_server_are_told_once(broken: Place) -> None:
     assert "2026 00:00:00" not in answer["Date"]
 
 
-def test_dead_shop(room: Path, shop_var: Path) -> None:
+def test_dead_shop(folder: Path, shop_var: Path) -> None:
     assert shop_var.is_dir()
-    with front_proxy(room, ("127.0.0.1", free_port())) as place:
+    with front_proxy(folder, ("127.0.0.1", free_port())) as place:
         assert ask(place, method="POST", body=b"x" * MEGABYTE).code == 502
         assert ask(place, method="HEAD").body == b""
 
@@ -197,7 +197,7 @@ def test_half_an_answer_is_cut_off_too(broken: Place, path: str) -> None:
         pytest.param(b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", b"501", id="gzip"),
     ],
 )
-def test_body_that_is_none_is_refused(broken: Place, framing: bytes, code: bytes) -> None:
+def test_invalid_request_body_is_refused(broken: Place, framing: bytes, code: bytes) -> None:
     answer = exchange(broken, b"POST /slow HTTP/1.1\r\nHost: a\r\n" + framing)
     assert answer.startswith(b"HTTP/1.1 " + code)
 
@@ -229,11 +229,7 @@ def test_client_that_leaves_ends_the_shops_work(broken: Place) -> None:
 def test_bad_configuration_is_one_line(variables: dict[str, str], line: str) -> None:
     given = {"SHOP": "http://127.0.0.1:8081"} if "no-shop" not in line and variables else {}
     environ = unmeasured() | {"BIND": f"127.0.0.1:{free_port()}"} | given | variables
-    command = [PROGRAMS / "gunicorn"]
-    finished = subprocess.run(
-        command, cwd=EXAMPLE, env=environ, capture_output=True, text=True, timeout=30, check=False
-    )
-    assert finished.returncode == 1
+    finished = run(PROGRAMS / "gunicorn", cwd=EXAMPLE, env=environ, code=1)
     assert finished.stderr.startswith("front_proxy: ")
     assert line in finished.stderr
     assert finished.stderr.count("\n") == 1

@@ -113,20 +113,20 @@ def test_underscores_forge_nothing(front: Place, source: str) -> None:
     ids=["trusted", "a-stranger"],
 )
 def test_unix_socket(
-    room: Path, php: Place, tmp_path: Path, trusted: str, seen: dict[str, str]
+    folder: Path, php: Place, tmp_path: Path, trusted: str, seen: dict[str, str]
 ) -> None:
     path = str(tmp_path / "s")
     variables = {"SHOP": f"http://{php[0]}:{php[1]}", "BIND": f"unix:{path}"}
-    variables |= {"MAINTENANCE_DIR": str(room / "var"), "MAINTENANCE_TRUSTED_PROXIES": trusted}
+    variables |= {"MAINTENANCE_DIR": str(folder / "var"), "MAINTENANCE_TRUSTED_PROXIES": trusted}
     environ = unmeasured() | variables
     headers = [("X-Forwarded-For", "203.0.113.7"), ("X-Forwarded-Proto", "https")]
-    with running([PROGRAMS / "gunicorn"], path, room / "unix.log", cwd=EXAMPLE, env=environ):
+    with running([PROGRAMS / "gunicorn"], path, folder / "unix.log", cwd=EXAMPLE, env=environ):
         found = echo(ask(path, headers=headers))["headers"]
     assert {name: found[name] for name in seen} == seen
 
 
-def test_client_of_a_listener_for_both_families_is_plain_ipv4(room: Path, php: Place) -> None:
-    with front_proxy(room, php, address="::", MAINTENANCE_TRUSTED_PROXIES=TLS_PROXY) as place:
+def test_client_of_a_listener_for_both_families_is_plain_ipv4(folder: Path, php: Place) -> None:
+    with front_proxy(folder, php, address="::", MAINTENANCE_TRUSTED_PROXIES=TLS_PROXY) as place:
         assert headers_at_shop(place)["x-forwarded-for"] == STRANGER
         trusted = headers_at_shop(place, ("X-Forwarded-Proto", "https"), source=TLS_PROXY)
         assert trusted["x-forwarded-proto"] == "https"

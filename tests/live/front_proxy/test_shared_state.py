@@ -1,9 +1,7 @@
 """Maintenance, by the proxy and the shop, through the same two files."""
 
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,8 +24,9 @@ from tests.live.front_proxy.shops import (
 )
 from tests.support.http import ask
 from tests.support.processes import (
-    PROGRAMS,
+    environ,
     free_port,
+    run,
     running,
     skip_without,
 )
@@ -57,8 +56,8 @@ def test_both_agree_at_once_whoever_toggles(
 
 
 @pytest.fixture(scope="module")
-def front_with_exempt_paths(room: Path, php: Place) -> Iterator[Place]:
-    with front_proxy(room, php, MAINTENANCE_EXEMPT_PATHS="/healthz /webhooks/") as place:
+def front_with_exempt_paths(folder: Path, php: Place) -> Iterator[Place]:
+    with front_proxy(folder, php, MAINTENANCE_EXEMPT_PATHS="/healthz /webhooks/") as place:
         yield place
 
 
@@ -112,22 +111,22 @@ def test_list_is_obeyed_by_both_at_once_whoever_writes_it(
 
 
 @pytest.fixture
-def closed(mode: MaintenanceMode) -> MaintenanceMode:
+def developer_exempt(mode: MaintenanceMode) -> MaintenanceMode:
     mode.enable(exemptions=[DEVELOPER])
     return mode
 
 
-@pytest.mark.usefixtures("closed")
-def test_trap(front: Place) -> None:
+@pytest.mark.usefixtures("developer_exempt")
+def test_shop_refuses_the_developer_whom_the_proxy_admits(front: Place) -> None:
     answer = ask(front, source=DEVELOPER)
     assert (answer.code, answer.body) == (503, b"shop: maintenance")
     assert answer.mark == "exempt"  # by the proxy, which did let them through
 
 
 def test_proxy_in_the_shared_list_lets_everybody_in_who_comes_from_its_address(
-    front: Place, closed: MaintenanceMode
+    front: Place, developer_exempt: MaintenanceMode
 ) -> None:
-    closed.add_exemptions([SHOP_SEES])
+    developer_exempt.add_exemptions([SHOP_SEES])
     assert ask(front, source=DEVELOPER).code == 200
     assert ask(front, source=STRANGER).code == 503
     # Another proxy on the same machine, which the front proxy does not know of.
@@ -136,22 +135,22 @@ def test_proxy_in_the_shared_list_lets_everybody_in_who_comes_from_its_address(
 
 
 @pytest.fixture(scope="module")
-def trusting_php(room: Path, shop_var: Path) -> Iterator[Place]:
+def trusting_php(folder: Path, shop_var: Path) -> Iterator[Place]:
     assert shop_var.is_dir()
-    with php_shop(room, SHOP_TRUSTED_PROXY=SHOP_SEES) as place:
+    with php_shop(folder, SHOP_TRUSTED_PROXY=SHOP_SEES) as place:
         yield place
 
 
 @pytest.fixture(scope="module")
-def trusting_front(room: Path, trusting_php: Place) -> Iterator[Place]:
-    with front_proxy(room, trusting_php) as place:
+def trusting_front(folder: Path, trusting_php: Place) -> Iterator[Place]:
+    with front_proxy(folder, trusting_php) as place:
         yield place
 
 
 def test_remedy_the_shop_reads_the_header(
-    trusting_front: Place, trusting_php: Place, closed: MaintenanceMode
+    trusting_front: Place, trusting_php: Place, developer_exempt: MaintenanceMode
 ) -> None:
-    assert closed.is_enabled()
+    assert developer_exempt.is_enabled()
     admitted = ask(trusting_front, source=DEVELOPER)
     assert (admitted.code, admitted["X-Shop"]) == (200, "here")
     forged = [("X-Forwarded-For", DEVELOPER)]
@@ -163,22 +162,21 @@ def test_remedy_the_shop_reads_the_header(
 
 
 @pytest.fixture(scope="module")
-def own_directory(room: Path, shop_var: Path) -> Path:
+def own_directory(folder: Path, shop_var: Path) -> Path:
     found = re.search(r"```console\n(.*?)```", (EXAMPLE / "README.md").read_text(), re.DOTALL)
     assert found is not None
-    directory = room / "front"
+    directory = folder / "front"
     steps = [line.removeprefix("$ ") for line in found[1].splitlines() if "gunicorn" not in line]
     script = "\n".join(steps).replace("/srv/shop/var", str(shop_var))
     script = script.replace("/srv/front", str(directory))
     script = script.replace("10.0.0.5", SHOP_SEES).replace("203.0.113.7", DEVELOPER)
-    environ = os.environ | {"PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
-    subprocess.run(["/bin/sh", "-ec", script], env=environ, check=True, timeout=60)
+    run("/bin/sh", "-ec", script, env=environ())
     return directory
 
 
 @pytest.fixture(scope="module")
-def front_with_own_list(room: Path, php: Place, own_directory: Path) -> Iterator[Place]:
-    with front_proxy(room, php, MAINTENANCE_DIR=str(own_directory)) as place:
+def front_with_own_list(folder: Path, php: Place, own_directory: Path) -> Iterator[Place]:
+    with front_proxy(folder, php, MAINTENANCE_DIR=str(own_directory)) as place:
         yield place
 
 
@@ -213,10 +211,10 @@ def test_own_directory_shows_the_state_but_cannot_switch_off(
 
 
 NGINX = """
-daemon off; master_process off; pid {room}/nginx.pid; error_log stderr; events {{}}
+daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr; events {{}}
 http {{
-  access_log off; client_body_temp_path {room}; proxy_temp_path {room};
-  fastcgi_temp_path {room}; uwsgi_temp_path {room}; scgi_temp_path {room};
+  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};
+  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
   server {{ listen {place[0]}:{place[1]}; {recipe} location / {{ return 200 $remote_addr; }} }}
 }}
 """
@@ -231,18 +229,18 @@ http {{
     ],
 )
 def test_nginx_recipe_of_the_readme(
-    room: Path, shop_var: Path, source: str, header: list[str], client: str
+    folder: Path, shop_var: Path, source: str, header: list[str], client: str
 ) -> None:
     skip_without(shutil.which("nginx"), "Debian's nginx-light")
     found = re.search(r"```nginx\n(.*?)```", (EXAMPLE / "README.md").read_text(), re.DOTALL)
     assert found and shop_var.is_dir()  # noqa: PT018 (two things that must be there)
     recipe = found[1].replace("10.0.0.5", SHOP_SEES).replace("10.0.0.4", TLS_PROXY)
     place = "127.0.0.1", free_port()
-    config = room / "nginx.conf"
-    config.write_text(NGINX.format(room=room, place=place, recipe=recipe))
+    config = folder / "nginx.conf"
+    config.write_text(NGINX.format(folder=folder, place=place, recipe=recipe))
     headers = [("X-Forwarded-For", value) for value in header]
     with (
-        running(["nginx", "-e", "stderr", "-c", config], place, room / "nginx.log"),
-        front_proxy(room, place) as front,
+        running(["nginx", "-e", "stderr", "-c", config], place, folder / "nginx.log"),
+        front_proxy(folder, place) as front,
     ):
         assert ask(front, headers=headers, source=source).body.decode() == client

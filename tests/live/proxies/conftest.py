@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
-from tests.live.proxies.fronts import Front, Put, Serve, fronting, serving
+from tests.live.proxies.fronts import Front, StartProxy, StartServer, fronting, serving
 from tests.live.proxies.tables import EXEMPT, PROXIES
 from tests.support.processes import (
     skip_without,
@@ -17,7 +17,7 @@ from tests.support.processes import (
 
 
 @pytest.fixture(scope="package")
-def root() -> Iterator[Path]:
+def shared_folder() -> Iterator[Path]:
     """Return a directory that the proxies' own users may search; pytest's are closed to them."""
     interfaces = Path("/proc/net/if_inet6")
     skip_without(interfaces.exists() and " lo\n" in interfaces.read_text(), "IPv6 on loopback")
@@ -29,24 +29,19 @@ def root() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="package")
-def gate(root: Path) -> MaintenanceMode:
-    return MaintenanceMode(root / "var")
-
-
-@pytest.fixture(scope="package")
-def serve(root: Path) -> Iterator[Serve]:
+def start_server(shared_folder: Path) -> Iterator[StartServer]:
     """Start an application server, once; all of them share the flag."""
     with ExitStack() as stack:
 
         @cache
         def start(name: str, host: str = "127.0.0.1", header: str = "X-Forwarded-For") -> int:
-            return stack.enter_context(serving(name, root, host, header))
+            return stack.enter_context(serving(name, shared_folder, host, header))
 
         yield start
 
 
 @pytest.fixture(scope="package")
-def put(root: Path) -> Iterator[Put]:
+def start_proxy(shared_folder: Path) -> Iterator[StartProxy]:
     """Put a proxy before an application, once. A distant one does not see the flag."""
     with ExitStack() as stack:
 
@@ -61,21 +56,21 @@ def put(root: Path) -> Iterator[Put]:
         ) -> Front:
             proxy = PROXIES[name]
             changes = {**(proxy.dual if listen == "dual" else proxy.plain), **dict(extra)}
-            var = root / ("elsewhere" if distant else "var")
-            return stack.enter_context(fronting(proxy, root, upstream, var, changes))
+            var = shared_folder / ("elsewhere" if distant else "var")
+            return stack.enter_context(fronting(proxy, shared_folder, upstream, var, changes))
 
         yield start
 
 
 @pytest.fixture
-def on(gate: MaintenanceMode) -> Iterator[MaintenanceMode]:
-    gate.enable(exemptions=[EXEMPT])
-    yield gate
-    gate.disable()
+def mode(shared_folder: Path) -> Iterator[MaintenanceMode]:
+    """Give the mode that all share: off, with one exempt address."""
+    mode = MaintenanceMode(shared_folder / "var")
+    mode.set_exemptions([EXEMPT])
+    yield mode
+    mode.disable()
 
 
 @pytest.fixture
-def off(gate: MaintenanceMode) -> Iterator[MaintenanceMode]:
-    gate.set_exemptions([EXEMPT])
-    yield gate
-    gate.disable()
+def maintenance_on(mode: MaintenanceMode) -> None:
+    mode.enable()

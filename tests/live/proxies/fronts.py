@@ -1,6 +1,5 @@
 """Proxies and servers that run, and how their answers are told apart."""
 
-import os
 import shlex
 import shutil
 import subprocess
@@ -18,15 +17,13 @@ from tests.live.proxies.tables import (
 from tests.support.http import ask
 from tests.support.processes import (
     APPLICATIONS,
-    PROGRAMS,
+    PATH,
     free_port,
     running,
     skip_without,
     unmeasured,
 )
 from tests.support.wsgi import Answer
-
-SEARCHED = f"{PROGRAMS}:{os.environ['PATH']}:/usr/sbin"
 
 
 @dataclass(frozen=True)
@@ -45,9 +42,9 @@ class Front:
         return ask((host, self.port), path, method, headers, source=source)
 
 
-Serve = Callable[..., int]
+StartServer = Callable[..., int]
 
-Put = Callable[..., Front]
+StartProxy = Callable[..., Front]
 
 
 def replaced(texts: list[str], changes: Mapping[str, str]) -> list[str]:
@@ -60,7 +57,7 @@ def replaced(texts: list[str], changes: Mapping[str, str]) -> list[str]:
 
 def command_of(text: str, remedy: str) -> list[str]:
     name, *options = shlex.split(text)
-    program = shutil.which(name, path=SEARCHED)
+    program = shutil.which(name, path=PATH)
     skip_without(program, remedy)
     return [str(program), *options]
 
@@ -75,28 +72,28 @@ def new_folder(parent: Path) -> Path:
 
 
 @contextmanager
-def serving(name: str, root: Path, host: str, header: str) -> Iterator[int]:
+def serving(name: str, shared_folder: Path, host: str, header: str) -> Iterator[int]:
     """Start an application server, as its users do; return its port."""
     port = free_port()
     text = SERVERS[name].replace("AT", f"{host}:{port}").replace("PORT", str(port))
     environ = unmeasured() | {
-        "MAINTENANCE_DIR": str(root / "var"),
+        "MAINTENANCE_DIR": str(shared_folder / "var"),
         "MAINTENANCE_TRUSTED_PROXIES": "127.0.0.1, ::1",
         "MAINTENANCE_CLIENT_IP_HEADER": header,
         "PYTHONPATH": str(APPLICATIONS),
     }
     command = command_of(text, f"{name} of the test extra")
-    log = new_folder(root) / "log"
+    log = new_folder(shared_folder) / "log"
     with running(command, ("127.0.0.1", port), log, cwd=APPLICATIONS, env=environ):
         yield port
 
 
 @contextmanager
 def fronting(
-    proxy: Proxy, root: Path, upstream: int, var: Path, changes: Mapping[str, str]
+    proxy: Proxy, shared_folder: Path, upstream: int, var: Path, changes: Mapping[str, str]
 ) -> Iterator[Front]:
     """Start a proxy with its example."""
-    folder, port = new_folder(root), free_port()
+    folder, port = new_folder(shared_folder), free_port()
     names = {
         "SITE": folder / proxy.site,
         "FRAME": folder / "frame",

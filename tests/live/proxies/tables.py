@@ -156,13 +156,10 @@ SERVERS = {
 }
 
 BEHIND = ["gunicorn", "cheroot", "granian", "uwsgi", "waitress"]
-
 XFF = "X-Forwarded-For"
 
 FORGED, OTHER = (XFF, EXEMPT), (XFF, "192.0.2.1")
-
 TWINS = ["X_Forwarded_For", "X_Forwarded-For", "X-Forwarded_For", "x_forwarded_for"]
-
 FORGERIES = {
     "address": [FORGED],
     "two-lines": [FORGED, FORGED],
@@ -217,7 +214,6 @@ PAIRS = [pytest.param(name, server, id=f"{name}-{server}") for name in PROXIES f
 
 # A near cache is on the application's machine: it looks for the flag itself. HAProxy cannot.
 NEAR = ["nginx", "varnish", "apache"]
-
 CACHES = [
     *(pytest.param(name, False, id=f"{name}-near") for name in NEAR),
     *(pytest.param(name, True, id=f"{name}-distant") for name in [*NEAR, "haproxy"]),

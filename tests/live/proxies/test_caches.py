@@ -1,30 +1,35 @@
 """What caches in front keep, and what they must not."""
 
 import signal
-import subprocess
-import time
-from collections.abc import Callable
 from itertools import count
 
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
-from tests.live.proxies.fronts import Front, Put, Serve, command_of, is_blocked, is_exempt
+from tests.live.proxies.fronts import (
+    Front,
+    StartProxy,
+    StartServer,
+    command_of,
+    is_blocked,
+    is_exempt,
+)
 from tests.live.proxies.tables import (
     CACHES,
     EXEMPT,
     NEAR,
     STRANGER,
 )
+from tests.support.processes import run, wait_for
 
 pytestmark = pytest.mark.servers
 
-_pages = count()
+_numbers = count()
 
 
 @pytest.fixture
-def page() -> str:
-    return f"/cached/{next(_pages)}"
+def cached_path() -> str:
+    return f"/cached/{next(_numbers)}"
 
 
 def number_of(front: Front, path: str) -> int:
@@ -35,76 +40,91 @@ def number_of(front: Front, path: str) -> int:
 
 @pytest.mark.parametrize(("name", "distant"), CACHES)
 def test_cache_keeps_no_page_of_an_exempt_visitor(
-    name: str, page: str, serve: Serve, put: Put, off: MaintenanceMode, *, distant: bool
+    name: str,
+    cached_path: str,
+    start_server: StartServer,
+    start_proxy: StartProxy,
+    mode: MaintenanceMode,
+    *,
+    distant: bool,
 ) -> None:
-    front = put(name, serve("gunicorn"), distant=distant)
-    off.enable()
-    seen = front.ask(EXEMPT, page)
+    front = start_proxy(name, start_server("gunicorn"), distant=distant)
+    mode.enable()
+    seen = front.ask(EXEMPT, cached_path)
     assert is_exempt(seen)
-    assert is_blocked(front.ask(STRANGER, page))
-    assert is_exempt(front.ask(EXEMPT, page))
-    assert is_blocked(front.ask(STRANGER, page))
-    off.disable()
-    number = number_of(front, page)
+    assert is_blocked(front.ask(STRANGER, cached_path))
+    assert is_exempt(front.ask(EXEMPT, cached_path))
+    assert is_blocked(front.ask(STRANGER, cached_path))
+    mode.disable()
+    number = number_of(front, cached_path)
     assert number > int(seen.body)
-    assert number_of(front, page) == number  # or it would be no cache that was tested
+    assert number_of(front, cached_path) == number  # or it would be no cache that was tested
 
 
 @pytest.mark.parametrize(("name", "distant"), CACHES)
 def test_cache_keeps_no_503(
-    name: str, page: str, serve: Serve, put: Put, off: MaintenanceMode, *, distant: bool
+    name: str,
+    cached_path: str,
+    start_server: StartServer,
+    start_proxy: StartProxy,
+    mode: MaintenanceMode,
+    *,
+    distant: bool,
 ) -> None:
-    front = put(name, serve("gunicorn"), distant=distant)
-    off.enable()
+    front = start_proxy(name, start_server("gunicorn"), distant=distant)
+    mode.enable()
     for _ in range(3):
-        assert is_blocked(front.ask(STRANGER, page))
-        assert is_exempt(front.ask(EXEMPT, page))
-    off.disable()
-    number = number_of(front, page)
-    assert number_of(front, page) == number
+        assert is_blocked(front.ask(STRANGER, cached_path))
+        assert is_exempt(front.ask(EXEMPT, cached_path))
+    mode.disable()
+    number = number_of(front, cached_path)
+    assert number_of(front, cached_path) == number
 
 
 @pytest.mark.parametrize(("name", "distant"), CACHES)
 def test_expired_page_gives_way_to_the_503(
-    name: str, page: str, serve: Serve, put: Put, off: MaintenanceMode, *, distant: bool
+    name: str,
+    cached_path: str,
+    start_server: StartServer,
+    start_proxy: StartProxy,
+    mode: MaintenanceMode,
+    *,
+    distant: bool,
 ) -> None:
     """Some caches serve what is stale where the application answers with an error."""
-    front = put(name, serve("gunicorn"), distant=distant)
-    page = page.replace("cached", "briefly")
-    number_of(front, page)
-    off.enable()
-    eventually(lambda: is_blocked(front.ask(STRANGER, page)))
-
-
-def eventually(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    front = start_proxy(name, start_server("gunicorn"), distant=distant)
+    cached_path = cached_path.replace("cached", "briefly")
+    number_of(front, cached_path)
+    mode.enable()
+    wait_for(lambda: is_blocked(front.ask(STRANGER, cached_path)))
 
 
 @pytest.mark.parametrize("name", NEAR)
 def test_cache_that_sees_the_flag_steps_aside(
-    name: str, page: str, serve: Serve, put: Put, off: MaintenanceMode
+    name: str,
+    cached_path: str,
+    start_server: StartServer,
+    start_proxy: StartProxy,
+    mode: MaintenanceMode,
 ) -> None:
-    front = put(name, serve("gunicorn"))
-    number = number_of(front, page)
-    assert number_of(front, page) == number
-    off.enable()
-    assert is_blocked(front.ask(STRANGER, page))
-    fresh = front.ask(EXEMPT, page)
+    front = start_proxy(name, start_server("gunicorn"))
+    number = number_of(front, cached_path)
+    assert number_of(front, cached_path) == number
+    mode.enable()
+    assert is_blocked(front.ask(STRANGER, cached_path))
+    fresh = front.ask(EXEMPT, cached_path)
     assert is_exempt(fresh)
     assert int(fresh.body) > number
 
 
 def empty_the_directory(front: Front) -> None:
     command = ["find", f"{front.folder}/cache", "-mindepth", "1", "-delete"]
-    subprocess.run(command, check=True, timeout=20)
+    run(*command)
 
 
 def ban(front: Front) -> None:
     command = f"varnishadm -n {front.folder}/varnish ban obj.status '!=' 0"
-    subprocess.run(command_of(command, "Debian's varnish"), check=True, timeout=20)
+    run(*command_of(command, "Debian's varnish"))
 
 
 def reload(front: Front) -> None:
@@ -121,14 +141,18 @@ EMPTIED = {
 
 @pytest.mark.parametrize("name", EMPTIED)
 def test_cache_that_does_not_see_the_flag_has_to_be_emptied(
-    name: str, page: str, serve: Serve, put: Put, off: MaintenanceMode
+    name: str,
+    cached_path: str,
+    start_server: StartServer,
+    start_proxy: StartProxy,
+    mode: MaintenanceMode,
 ) -> None:
-    front = put(name, serve("gunicorn"), distant=True)
-    number = number_of(front, page)
-    off.enable()
+    front = start_proxy(name, start_server("gunicorn"), distant=True)
+    number = number_of(front, cached_path)
+    mode.enable()
     for source in (STRANGER, EXEMPT):
-        kept = front.ask(source, page)
+        kept = front.ask(source, cached_path)
         assert (kept.code, kept.mark, int(kept.body)) == (200, None, number)
     EMPTIED[name](front)
-    eventually(lambda: is_blocked(front.ask(STRANGER, page)))
-    assert is_exempt(front.ask(EXEMPT, page))
+    wait_for(lambda: is_blocked(front.ask(STRANGER, cached_path)))
+    assert is_exempt(front.ask(EXEMPT, cached_path))

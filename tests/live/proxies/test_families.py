@@ -6,7 +6,7 @@ Clients differ by the loopback address they connect from. One of them is exempt.
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
-from tests.live.proxies.fronts import Put, Serve, is_blocked, is_exempt
+from tests.live.proxies.fronts import StartProxy, StartServer, is_blocked, is_exempt
 from tests.live.proxies.tables import EXEMPT, FORGED, PROXIES, STRANGER, XFF
 
 pytestmark = pytest.mark.servers
@@ -14,11 +14,11 @@ pytestmark = pytest.mark.servers
 
 @pytest.mark.parametrize("name", PROXIES)
 def test_only_the_exempt_client_gets_in(
-    name: str, serve: Serve, put: Put, off: MaintenanceMode
+    name: str, start_server: StartServer, start_proxy: StartProxy, mode: MaintenanceMode
 ) -> None:
-    front = put(name, serve("gunicorn"))
+    front = start_proxy(name, start_server("gunicorn"))
     for _ in range(3):
-        off.enable()
+        mode.enable()
         assert is_exempt(front.ask(EXEMPT))
         blocked = front.ask(STRANGER)
         assert is_blocked(blocked)
@@ -28,7 +28,7 @@ def test_only_the_exempt_client_gets_in(
         assert is_blocked(headed)
         assert (headed["Retry-After"], headed.body) == ("300", b"")
         assert is_exempt(front.ask(EXEMPT, method="HEAD"))
-        off.disable()
+        mode.disable()
         answer = front.ask(STRANGER)
         assert (answer.code, answer.mark) == (200, None)
 
@@ -37,15 +37,20 @@ def test_only_the_exempt_client_gets_in(
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::]"])
 @pytest.mark.parametrize("name", PROXIES)
 def test_both_families(
-    name: str, host: str, listen: str, serve: Serve, put: Put, off: MaintenanceMode
+    name: str,
+    host: str,
+    listen: str,
+    start_server: StartServer,
+    start_proxy: StartProxy,
+    mode: MaintenanceMode,
 ) -> None:
     """At [::] an IPv4 peer is an IPv4-mapped one: the proxy's client, the application's proxy."""
-    front = put(name, serve("gunicorn", host=host), listen)
-    off.enable(exemptions=[EXEMPT])
+    front = start_proxy(name, start_server("gunicorn", host=host), listen)
+    mode.enable(exemptions=[EXEMPT])
     assert is_exempt(front.ask(EXEMPT, "/", FORGED))
     assert is_blocked(front.ask(STRANGER, "/", FORGED))
     assert is_blocked(front.ask("::1"))
-    off.set_exemptions(["::1"])
+    mode.set_exemptions(["::1"])
     assert is_blocked(front.ask(EXEMPT))
     assert is_blocked(front.ask(STRANGER, "/", (XFF, "::1")))
     assert is_exempt(front.ask("::1"))

@@ -3,7 +3,14 @@
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
-from tests.live.proxies.fronts import Put, Serve, is_blocked, is_exempt, is_refused, others
+from tests.live.proxies.fronts import (
+    StartProxy,
+    StartServer,
+    is_blocked,
+    is_exempt,
+    is_refused,
+    others,
+)
 from tests.live.proxies.tables import (
     EXEMPT,
     FORGERIES,
@@ -22,33 +29,39 @@ from tests.support.http import ask
 pytestmark = pytest.mark.servers
 
 
-@pytest.mark.usefixtures("on")
+@pytest.mark.usefixtures("maintenance_on")
 @pytest.mark.parametrize(("name", "server"), PAIRS)
-def test_nobody_forges_the_exempt_client(name: str, server: str, serve: Serve, put: Put) -> None:
-    front = put(name, serve(server))
+def test_nobody_forges_the_exempt_client(
+    name: str, server: str, start_server: StartServer, start_proxy: StartProxy
+) -> None:
+    front = start_proxy(name, start_server(server))
     assert others(front, STRANGER, FORGERIES, is_blocked) == {}
     unconnected = is_refused if name == "varnish" else is_blocked
     assert others(front, STRANGER, UNCONNECTED, unconnected) == {}
     assert others(front, STRANGER, MALFORMED, is_blocked, is_refused) == {}
 
 
-@pytest.mark.usefixtures("on")
+@pytest.mark.usefixtures("maintenance_on")
 @pytest.mark.parametrize(("name", "server"), PAIRS)
 def test_exempt_client_stays_exempt_whatever_it_sends(
-    name: str, server: str, serve: Serve, put: Put
+    name: str, server: str, start_server: StartServer, start_proxy: StartProxy
 ) -> None:
-    front = put(name, serve(server))
+    front = start_proxy(name, start_server(server))
     assert others(front, EXEMPT, FORGERIES, is_exempt) == {}
     assert others(front, EXEMPT, MALFORMED, is_exempt, is_refused) == {}
     unconnected = is_refused if name == "varnish" else is_exempt
     assert others(front, EXEMPT, UNCONNECTED, unconnected) == {}
 
 
-@pytest.mark.usefixtures("on")
-def test_nginx_tells_uwsgi_the_client_itself(serve: Serve, put: Put) -> None:
+@pytest.mark.usefixtures("maintenance_on")
+def test_nginx_tells_uwsgi_the_client_itself(
+    start_server: StartServer, start_proxy: StartProxy
+) -> None:
     """Over the uwsgi protocol the peer is what nginx says: no proxy needs to be trusted."""
     through = "include /etc/nginx/uwsgi_params; uwsgi_pass"
-    front = put("nginx", serve("uwsgi-protocol"), extra=(("proxy_pass http://", f"{through} "),))
+    front = start_proxy(
+        "nginx", start_server("uwsgi-protocol"), extra=(("proxy_pass http://", f"{through} "),)
+    )
     assert others(front, EXEMPT, FORGERIES | UNCONNECTED, is_exempt) == {}
     assert others(front, STRANGER, FORGERIES | UNCONNECTED, is_blocked) == {}
 
@@ -57,7 +70,7 @@ def unhardened(name: str) -> tuple[tuple[str, str], ...]:
     return tuple(PROXIES[name].unhardened.items())
 
 
-@pytest.mark.usefixtures("on")
+@pytest.mark.usefixtures("maintenance_on")
 @pytest.mark.parametrize("spelling", TWINS)
 @pytest.mark.parametrize(
     ("server", "fooled"),
@@ -71,10 +84,10 @@ def unhardened(name: str) -> tuple[tuple[str, str], ...]:
     ],
 )
 def test_some_servers_are_fooled_by_a_twin_that_the_proxy_passes_on(
-    server: str, spelling: str, serve: Serve, *, fooled: bool
+    server: str, spelling: str, start_server: StartServer, *, fooled: bool
 ) -> None:
     """The README names these servers: where a release mends one, its row there can go."""
-    application = ("127.0.0.1", serve(server))
+    application = ("127.0.0.1", start_server(server))
     sent = [(XFF, STRANGER), (spelling, EXEMPT)]
     answer = ask(application, "/", headers=sent, source="127.0.0.1")
     assert is_exempt(answer) if fooled else is_blocked(answer)
@@ -82,43 +95,47 @@ def test_some_servers_are_fooled_by_a_twin_that_the_proxy_passes_on(
 
 @pytest.mark.parametrize("spelling", TWINS)
 @pytest.mark.parametrize("name", PROXIES)
-def test_the_examples_drop_the_twins(name: str, spelling: str, serve: Serve, put: Put) -> None:
-    upstream = serve("uwsgi")  # joins what it takes for one header, so that both can be seen
+def test_the_examples_drop_the_twins(
+    name: str, spelling: str, start_server: StartServer, start_proxy: StartProxy
+) -> None:
+    upstream = start_server("uwsgi")  # joins what it takes for one header, so that both can be seen
     twin = (spelling, "192.0.2.66")
-    safe = put(name, upstream)
+    safe = start_proxy(name, upstream)
     assert safe.ask(STRANGER, "/seen", twin).body.decode() == STRANGER
-    unsafe = put(name, upstream, extra=unhardened(name))
+    unsafe = start_proxy(name, upstream, extra=unhardened(name))
     assert twin[1] in unsafe.ask(STRANGER, "/seen", twin).body.decode()
 
 
-@pytest.mark.usefixtures("on")
+@pytest.mark.usefixtures("maintenance_on")
 @pytest.mark.parametrize("spelling", TWINS)
 @pytest.mark.parametrize(
     ("name", "fooled"),
     [("nginx", True), ("haproxy", True), ("caddy", True), ("apache", True), ("varnish", False)],
 )
 def test_without_their_hardening_the_examples_let_strangers_in(
-    name: str, spelling: str, serve: Serve, put: Put, *, fooled: bool
+    name: str, spelling: str, start_server: StartServer, start_proxy: StartProxy, *, fooled: bool
 ) -> None:
     """Varnish happens to send its own line last, and cheroot believes the last."""
     sent = [OTHER, (spelling, EXEMPT)]
-    upstream = serve("cheroot")
-    assert is_blocked(put(name, upstream).ask(STRANGER, "/", *sent))
-    unsafe = put(name, upstream, extra=unhardened(name))
+    upstream = start_server("cheroot")
+    assert is_blocked(start_proxy(name, upstream).ask(STRANGER, "/", *sent))
+    unsafe = start_proxy(name, upstream, extra=unhardened(name))
     assert is_exempt(unsafe.ask(STRANGER, "/", *sent)) is fooled
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::]"])
 @pytest.mark.parametrize("how", ["set-header", "add-header"])
-def test_forwarded(how: str, host: str, serve: Serve, put: Put, off: MaintenanceMode) -> None:
+def test_forwarded(
+    how: str, host: str, start_server: StartServer, start_proxy: StartProxy, mode: MaintenanceMode
+) -> None:
     """HAProxy 2.6 can write the header; it has no option for it. To add to it is safe as well."""
     lines = (
         ("    option forwardfor\n", ""),
         ("# http-request set-header Forwarded", f"http-request {how} Forwarded"),
     )
-    upstream = serve("gunicorn", host=host, header="Forwarded")
-    front = put("haproxy", upstream, "dual" if host == "[::]" else "plain", lines)
-    off.enable(exemptions=[EXEMPT])
+    upstream = start_server("gunicorn", host=host, header="Forwarded")
+    front = start_proxy("haproxy", upstream, "dual" if host == "[::]" else "plain", lines)
+    mode.enable(exemptions=[EXEMPT])
     assert is_exempt(front.ask(EXEMPT))
     assert is_blocked(front.ask("::1"))
     table = {text: [("Forwarded", text.replace("{}", EXEMPT))] for text in FORWARDED}
@@ -126,5 +143,5 @@ def test_forwarded(how: str, host: str, serve: Serve, put: Put, off: Maintenance
     assert others(front, STRANGER, table | FORGERIES, is_blocked) == {}
     if how == "set-header":
         assert others(front, EXEMPT, table, is_exempt) == {}
-    off.set_exemptions(["::1"])
+    mode.set_exemptions(["::1"])
     assert is_exempt(front.ask("::1"))

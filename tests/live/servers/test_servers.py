@@ -1,7 +1,6 @@
 """The gate under every server that our users run: real processes, real sockets."""
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -28,10 +27,11 @@ from tests.support.http import Connection, Listener, ask
 from tests.support.processes import (
     APPLICATIONS,
     COMMAND,
-    PROGRAMS,
+    PATH,
     ROOT,
     free_port,
     meanwhile,
+    run,
     running,
     skip_without,
     unmeasured,
@@ -162,7 +162,7 @@ class Live:
     server: Server
     listener: Listener
     var: Path
-    process: "subprocess.Popen[bytes]"
+    process: subprocess.Popen[bytes]
 
     @property
     def mode(self) -> MaintenanceMode:
@@ -197,7 +197,7 @@ def started(
     assert at is not None
     names = {"port": port, "path": path, "folder": folder, "application": application}
     command = shlex.split(server.command.format(at=at.format_map(names), **names))
-    program = shutil.which(command[0], path=f"{PROGRAMS}:{os.environ['PATH']}:/usr/sbin")
+    program = shutil.which(command[0], path=PATH)
     skip_without(program, f"{command[0]} ({PACKAGES.get(command[0], 'of the test extra')})")
     environ = unmeasured() | {
         "MAINTENANCE_DIR": str(var),
@@ -229,7 +229,7 @@ def write_apache_files(folder: Path, port: int, application: str) -> None:
 
 
 @contextmanager
-def public_folder() -> Iterator[Path]:
+def make_open_folder() -> Iterator[Path]:
     """Make a folder for servers that run as a user of their own, short enough for a socket."""
     with TemporaryDirectory(prefix="shop-") as name:
         Path(name).chmod(0o755)
@@ -237,8 +237,8 @@ def public_folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def public() -> Iterator[Path]:
-    with public_folder() as folder:
+def open_folder() -> Iterator[Path]:
+    with make_open_folder() as folder:
         yield folder
 
 
@@ -246,12 +246,15 @@ def public() -> Iterator[Path]:
 def live(request: pytest.FixtureRequest) -> Iterator[Live]:
     name, kind = request.param
     server = SERVERS[name]
-    with public_folder() as folder, started(server, kind, folder, "live_shop:application") as made:
+    with (
+        make_open_folder() as folder,
+        started(server, kind, folder, "live_shop:application") as made,
+    ):
         yield made
 
 
 @pytest.fixture
-def on(live: Live) -> Iterator[Live]:
+def in_maintenance(live: Live) -> Iterator[Live]:
     """Switch maintenance on, with one address exempt."""
     live.mode.enable(exemptions=["203.0.113.7"])
     yield live
@@ -266,18 +269,18 @@ def test_each_worker_sees_each_flip(live: Live) -> None:
         assert set().union(*live.pids().values()) == {None}
 
 
-def test_only_the_exempt_client_gets_in(on: Live) -> None:
-    blocked = ask(on.listener, "/", "GET", STRANGER)
+def test_only_the_exempt_client_gets_in(in_maintenance: Live) -> None:
+    blocked = ask(in_maintenance.listener, "/", "GET", STRANGER)
     assert (blocked.code, blocked["Retry-After"], blocked.mark) == (503, "300", "on")
     assert int(blocked["Content-Length"]) == len(blocked.body)
-    assert ask(on.listener).code == 503
-    exempt = ask(on.listener, "/", "GET", EXEMPT)
+    assert ask(in_maintenance.listener).code == 503
+    exempt = ask(in_maintenance.listener, "/", "GET", EXEMPT)
     assert (exempt.code, exempt.mark) == (200, "exempt")
     assert exempt["Cache-Control"] == "private, no-store"
-    command = [COMMAND, f"--dir={on.var}", "allow-ips", "198.51.100.1"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
-    assert ask(on.listener, "/", "GET", EXEMPT).code == 503
-    assert ask(on.listener, "/", "GET", STRANGER).code == 200
+    command = [COMMAND, f"--dir={in_maintenance.var}", "allow-ips", "198.51.100.1"]
+    run(*command)
+    assert ask(in_maintenance.listener, "/", "GET", EXEMPT).code == 503
+    assert ask(in_maintenance.listener, "/", "GET", STRANGER).code == 200
 
 
 def test_peer_of_a_unix_socket(live: Live) -> None:
@@ -285,24 +288,24 @@ def test_peer_of_a_unix_socket(live: Live) -> None:
     assert peer == (live.server.unix_peer if isinstance(live.listener, str) else "127.0.0.1")
 
 
-def test_head(on: Live) -> None:
-    blocked = ask(on.listener, "/", "GET", STRANGER)
-    headed = ask(on.listener, "/", "HEAD", STRANGER)
+def test_head(in_maintenance: Live) -> None:
+    blocked = ask(in_maintenance.listener, "/", "GET", STRANGER)
+    headed = ask(in_maintenance.listener, "/", "HEAD", STRANGER)
     assert (headed.code, headed.body) == (503, b"")
     assert headed["Content-Length"] == blocked["Content-Length"]
-    assert ask(on.listener, "/", "HEAD", EXEMPT).code == 200
+    assert ask(in_maintenance.listener, "/", "HEAD", EXEMPT).code == 200
 
 
-def test_exempt_client_gets_streams_files_and_uploads(on: Live) -> None:
-    streamed = ask(on.listener, "/stream", "GET", EXEMPT)
+def test_exempt_client_gets_streams_files_and_uploads(in_maintenance: Live) -> None:
+    streamed = ask(in_maintenance.listener, "/stream", "GET", EXEMPT)
     assert streamed.body == b"".join(b"%d\n" % number for number in range(1000))
-    assert ask(on.listener, "/file", "GET", EXEMPT).body == SHOP.read_bytes()
-    uploaded = ask(on.listener, "/upload", "POST", EXEMPT, body=b"x" * 3_000_000)
+    assert ask(in_maintenance.listener, "/file", "GET", EXEMPT).body == SHOP.read_bytes()
+    uploaded = ask(in_maintenance.listener, "/upload", "POST", EXEMPT, body=b"x" * 3_000_000)
     assert (uploaded.code, uploaded.body) == (200, b"3000000")
 
 
-def test_large_upload_gets_its_answer(on: Live) -> None:
-    answer = ask(on.listener, "/upload", "POST", STRANGER, body=b"x" * UPLOAD)
+def test_large_upload_gets_its_answer(in_maintenance: Live) -> None:
+    answer = ask(in_maintenance.listener, "/upload", "POST", STRANGER, body=b"x" * UPLOAD)
     assert (answer.code, answer.mark) == (503, "on")
     assert len(answer.body) == int(answer["Content-Length"])
 
@@ -313,13 +316,13 @@ def pieces(pause: float) -> Iterator[bytes]:
         yield b"x" * 20_000
 
 
-def test_slow_upload_gets_its_answer(on: Live) -> None:
-    send_slowly(on, {"Content-Length": "100000"})
+def test_slow_upload_gets_its_answer(in_maintenance: Live) -> None:
+    send_slowly(in_maintenance, {"Content-Length": "100000"})
 
 
 @pytest.mark.parametrize("live", READ_CHUNKS, indirect=True, ids="-".join)
-def test_slow_upload_in_chunks_gets_its_answer(on: Live) -> None:
-    send_slowly(on, {})
+def test_slow_upload_in_chunks_gets_its_answer(in_maintenance: Live) -> None:
+    send_slowly(in_maintenance, {})
 
 
 def send_slowly(live: Live, fields: dict[str, str]) -> None:
@@ -331,9 +334,9 @@ def send_slowly(live: Live, fields: dict[str, str]) -> None:
     connection.close()
 
 
-def test_client_that_asks_before_it_sends_gets_its_answer(on: Live) -> None:
+def test_client_that_asks_before_it_sends_gets_its_answer(in_maintenance: Live) -> None:
     """RFC 9110 section 10.1.1: the client waits for "100 Continue", or for the final answer."""
-    connection = Connection(on.listener)
+    connection = Connection(in_maintenance.listener)
     connection.connect()
     head = "POST /upload HTTP/1.1\r\nHost: shop.example\r\nExpect: 100-continue\r\n"
     fields = "".join(f"{name}: {value}\r\n" for name, value in STRANGER)
@@ -349,14 +352,14 @@ def test_client_that_asks_before_it_sends_gets_its_answer(on: Live) -> None:
     connection.close()
 
 
-def test_connection_survives_the_answer(on: Live) -> None:
-    connection = Connection(on.listener)
+def test_connection_survives_the_answer(in_maintenance: Live) -> None:
+    connection = Connection(in_maintenance.listener)
     connection.connect()
     sock = connection.sock
-    for body in (None, b"x" * 100_000, None) if on.server.keeps_alive else (None,):
+    for body in (None, b"x" * 100_000, None) if in_maintenance.server.keeps_alive else (None,):
         answer = connection.ask("/", "POST" if body else "GET", STRANGER, body)
         assert answer.code == 503
-        assert connection.sock is sock or not on.server.keeps_alive
+        assert connection.sock is sock or not in_maintenance.server.keeps_alive
     connection.close()
 
 
@@ -368,36 +371,40 @@ def has_new_workers(live: Live, before: set[bytes]) -> bool:
 
 
 @pytest.mark.parametrize("live", RELOAD, indirect=True, ids="-".join)
-def test_reload_lets_nobody_in(on: Live) -> None:
-    assert on.server.reload is not None
-    before = set(on.pids())
+def test_reload_lets_nobody_in(in_maintenance: Live) -> None:
+    assert in_maintenance.server.reload is not None
+    before = set(in_maintenance.pids())
     statuses: list[int] = []
 
     def knock() -> None:
         with suppress(OSError, HTTPException):
-            statuses.append(ask(on.listener, "/", "GET", STRANGER).code)
+            statuses.append(ask(in_maintenance.listener, "/", "GET", STRANGER).code)
 
     with meanwhile(knock):
-        on.process.send_signal(on.server.reload)
+        in_maintenance.process.send_signal(in_maintenance.server.reload)
         deadline = time.monotonic() + 30
-        while not has_new_workers(on, before):
+        while not has_new_workers(in_maintenance, before):
             assert time.monotonic() < deadline
     assert statuses
     assert set(statuses) == {503}
-    while ask(on.listener, "/", "GET", EXEMPT).code != 200:  # Apache's own 503 for a moment
+    while (
+        ask(in_maintenance.listener, "/", "GET", EXEMPT).code != 200
+    ):  # Apache's own 503 for a moment
         assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize("name", [name for name in SERVERS if name != "gunicorn-preload"])
-def test_application_may_come_later(name: str, public: Path) -> None:
-    (public / "var").mkdir()
-    mode = MaintenanceMode(public / "var")
+def test_application_may_come_later(name: str, open_folder: Path) -> None:
+    (open_folder / "var").mkdir()
+    mode = MaintenanceMode(open_folder / "var")
     mode.enable(exemptions=["203.0.113.7"])
-    with started(SERVERS[name], "tcp", public, "live_shop:late_application", LATE_SHOP="1") as live:
+    with started(
+        SERVERS[name], "tcp", open_folder, "live_shop:late_application", LATE_SHOP="1"
+    ) as live:
         assert ask(live.listener, "/", "GET", STRANGER).code == 503
         with suppress(RemoteDisconnected):  # uWSGI has no page for it
             assert ask(live.listener, "/", "GET", EXEMPT).code == 500
-        (public / "late_shop.py").write_text("from live_shop import shop as application\n")
+        (open_folder / "late_shop.py").write_text("from live_shop import shop as application\n")
         assert ask(live.listener, "/", "GET", EXEMPT).code == 200
         mode.disable()
         assert ask(live.listener, "/", "GET", STRANGER).code == 200

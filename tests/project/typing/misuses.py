@@ -30,5 +30,5 @@ mode.add_exemptions([203])  # refused: no text
 mode.exemptions = ("203.0.113.7",)  # refused: read only
 mode.status().enabled = False  # refused: frozen
 mode.status().exempt.append("203.0.113.7")  # refused: a tuple
-with mode.enabled("We are moving house"):  # refused: by keyword alone
+with mode.window("We are moving house"):  # refused: by keyword alone
     pass

@@ -56,7 +56,7 @@ mode.enable(
 mode.disable(exemptions=[])
 mode.set_exemptions(("203.0.113.7",))
 mode.add_exemptions(entry for entry in ["2001:db8::/32"])
-with mode.enabled(message="We are moving house", disable_on_failure=True) as switched_on:
+with mode.window(message="We are moving house", disable_on_failure=True) as switched_on:
     assert_type(switched_on, bool)
 
 status = mode.status()

@@ -1,19 +1,20 @@
 import json
 import os
 import runpy
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.cli import main
 from maintenance_wsgi.cli.params import validation_messages
+from tests.support.commands import invoke
 from tests.support.data import load_cases
+from tests.support.processes import run
 
 pytestmark = pytest.mark.usefixtures("var")
 
@@ -26,12 +27,8 @@ def var(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments, prog_name="maintenance-wsgi")
-
-
 def outcome(*arguments: str) -> tuple[int, str]:
-    result = run(*arguments)
+    result = invoke(*arguments)
     return result.exit_code, result.stdout
 
 
@@ -77,7 +74,7 @@ def test_given_transcript(case: dict[str, Any], flag: Path, ip_list: Path) -> No
         ip_list.write_text(case["before"]["ip_file"])
     magento = (case["exit"], case["stdout"], case["after"]["ip_file"])
     code, stdout, ip_text = DIFFERENT.get(case["id"], magento)
-    result = run(*case["argv"])
+    result = invoke(*case["argv"])
     assert (result.exit_code, result.stdout) == (code, stdout), result.output
     assert flag.exists() is case["after"]["flag"]
     assert (ip_list.read_text() if ip_list.exists() else None) == ip_text
@@ -125,19 +122,19 @@ def test_none_is_used_once_and_alone() -> None:
     ],
 )
 def test_command_names(typed: str, code: int, var: Path) -> None:
-    assert run(typed).exit_code == code
+    assert invoke(typed).exit_code == code
     assert (var / ".maintenance.flag").exists() is (code == 0)
 
 
 def test_magento_names_go_before_ours(var: Path) -> None:
-    assert run("maintenance:e").exit_code == 0
-    assert run("maintenance:check").exit_code == 0
-    assert run("maintenance:che").exit_code == 2
+    assert invoke("maintenance:e").exit_code == 0
+    assert invoke("maintenance:check").exit_code == 0
+    assert invoke("maintenance:che").exit_code == 2
     assert os.listdir(var) == [".maintenance.flag"]
 
 
 def test_ambiguous_abbreviation_is_refused(var: Path) -> None:
-    result = run("maintenance:")
+    result = invoke("maintenance:")
     assert result.exit_code == 2
     assert "maintenance:allow-ips, maintenance:disable" in result.stderr
     assert os.listdir(var) == []
@@ -174,7 +171,7 @@ def test_refused_command_changes_nothing(
     arguments: list[str], code: int, named: str, var: Path
 ) -> None:
     (var / ".maintenance.ip").write_text("203.0.113.9")
-    result = run(*arguments)
+    result = invoke(*arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     assert named in result.stderr
     assert "Traceback" not in result.stderr
@@ -192,7 +189,7 @@ def test_refused_command_changes_nothing(
 )
 def test_until_takes_a_duration(text: str, after: timedelta, var: Path) -> None:
     now = datetime.now(UTC)
-    run("enable", "--until", text)
+    invoke("enable", "--until", text)
     until = MaintenanceMode(var).status().until
     assert until is not None
     assert abs(until - now - after) < timedelta(seconds=10)
@@ -209,13 +206,13 @@ def test_until_takes_a_duration(text: str, after: timedelta, var: Path) -> None:
     ],
 )
 def test_until_takes_rfc_3339(text: str, var: Path) -> None:
-    run("enable", "--until", text)
+    invoke("enable", "--until", text)
     assert MaintenanceMode(var).status().until == datetime(2033, 12, 1, 17, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["2033-12-01 18:00", "2033-12-01T18:00:00"])
 def test_until_takes_a_local_time(text: str, var: Path) -> None:
-    run("enable", "--until", text)
+    invoke("enable", "--until", text)
     assert MaintenanceMode(var).status().until == datetime(2033, 12, 1, 18).astimezone()
 
 
@@ -242,7 +239,7 @@ def test_me_without_ssh_is_refused(
     monkeypatch.delenv("SSH_CONNECTION", raising=False)
     if connection is not None:
         monkeypatch.setenv("SSH_CONNECTION", connection)
-    result = run("enable", "--ip=me")
+    result = invoke("enable", "--ip=me")
     assert result.exit_code == 1
     assert "SSH_CONNECTION" in result.stderr
     assert os.listdir(var) == []
@@ -254,7 +251,7 @@ def test_status_says_that_the_end_has_passed(flag: Path) -> None:
 
 
 def test_status_tells_what_is_known() -> None:
-    run("enable", "--message", "Umzug", "--until", "2033-12-01T18:00:00Z", "--retry-after", "60")
+    invoke("enable", "--message", "Umzug", "--until", "2033-12-01T18:00:00Z", "--retry-after", "60")
     code, stdout = outcome("status")
     lines = stdout.splitlines()
     assert code == 0
@@ -273,8 +270,8 @@ def test_status_tells_what_is_known() -> None:
 
 def test_status_as_json(ip_list: Path) -> None:
     ip_list.write_text("203.0.113.7,nope")
-    run("enable", "--message", "Umzug", "--until", "2033-12-01T18:00:00Z", "--retry-after", "60")
-    result = run("status", "--json")
+    invoke("enable", "--message", "Umzug", "--until", "2033-12-01T18:00:00Z", "--retry-after", "60")
+    result = invoke("status", "--json")
     found = json.loads(result.stdout)
     assert datetime.fromisoformat(found.pop("since")) <= datetime.now(UTC)
     assert "@" in found.pop("by")
@@ -287,8 +284,8 @@ def test_status_as_json(ip_list: Path) -> None:
         "retry_after": 60,
     }
     assert "'nope'" in result.stderr
-    run("disable")
-    assert json.loads(run("status", "--json").stdout) == {
+    invoke("disable")
+    assert json.loads(invoke("status", "--json").stdout) == {
         "enabled": False,
         "exempt": ["203.0.113.7"],
         "invalid": ["nope"],
@@ -302,22 +299,22 @@ def test_status_as_json(ip_list: Path) -> None:
 
 def test_exit_code_of_status_is_for_scripts() -> None:
     assert outcome("status", "-q", "--exit-code") == (1, "")
-    run("enable")
+    invoke("enable")
     assert outcome("status", "-q", "--exit-code") == (0, "")
     assert outcome("status", "-q") == (0, "")
 
 
 def test_allow_ips_without_arguments_prints_the_list_and_its_faults(ip_list: Path) -> None:
     ip_list.write_text("203.0.113.7\n\x1b[31m\n")
-    result = run("allow-ips")
+    result = invoke("allow-ips")
     assert result.stdout == "List of exempt IP-addresses: 203.0.113.7\n"
     assert r"'\x1b[31m'" in result.stderr
-    assert run("allow-ips", "-q").stdout == ""
+    assert invoke("allow-ips", "-q").stdout == ""
 
 
 def test_add_names_what_it_drops(ip_list: Path) -> None:
     ip_list.write_text("203.0.113.7 nope # office\n")
-    result = run("allow-ips", "--add", "203.0.113.8")
+    result = invoke("allow-ips", "--add", "203.0.113.8")
     assert ip_list.read_text() == "203.0.113.7,203.0.113.8"
     assert "Warning:" in result.stderr
     assert "'nope' (line 1)" in result.stderr
@@ -337,9 +334,9 @@ def test_directory_from_the_environment(
     other = tmp_path / "other"
     other.mkdir()
     monkeypatch.setenv("MAINTENANCE_DIR", str(other))
-    run("enable")
+    invoke("enable")
     assert (other / ".maintenance.flag").exists()
-    run("--dir", "var", "enable")
+    invoke("--dir", "var", "enable")
     assert (var / ".maintenance.flag").exists()
 
 
@@ -350,7 +347,7 @@ def test_state_is_told_though_the_list_cannot_be_read(
     ip_list.mkdir()
     if enabled:
         flag.touch()
-    result = run("status", "--exit-code")
+    result = invoke("status", "--exit-code")
     assert result.exit_code == (0 if enabled else 1)
     assert "List of exempt IP-addresses: none" in result.stdout
     assert str(ip_list) in result.stderr
@@ -360,7 +357,7 @@ def test_state_that_cannot_be_told_is_neither_on_nor_off(tmp_path: Path) -> None
     (tmp_path / "loop").symlink_to("loop")
     for directory in ("loop", "no"):
         for arguments, code in ((["--exit-code"], 2), ([], 1)):
-            result = run("--dir", directory, "status", "-q", *arguments)
+            result = invoke("--dir", directory, "status", "-q", *arguments)
             assert (result.exit_code, result.stdout) == (code, "")
             assert result.stderr.startswith("Error: ")
 
@@ -368,13 +365,13 @@ def test_state_that_cannot_be_told_is_neither_on_nor_off(tmp_path: Path) -> None
 def test_bad_entries_are_told_once(flag: Path, ip_list: Path) -> None:
     flag.touch()
     ip_list.write_text("nope")
-    assert run("status").stderr.count("nope") == 1
+    assert invoke("status").stderr.count("nope") == 1
 
 
 def test_directory_may_stand_after_the_command(tmp_path: Path) -> None:
     other = tmp_path / "other dir"
     other.mkdir()
-    assert run("enable", "--dir", str(other)).exit_code == 0
+    assert invoke("enable", "--dir", str(other)).exit_code == 0
     assert (other / ".maintenance.flag").exists()
     assert not (tmp_path / "var/.maintenance.flag").exists()
 
@@ -383,7 +380,7 @@ def test_directory_may_stand_after_the_command(tmp_path: Path) -> None:
 def test_directory_that_cannot_serve_is_refused(directory: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
-    result = run("--dir", directory, "enable")
+    result = invoke("--dir", directory, "enable")
     assert result.exit_code == 1
     assert repr(str(tmp_path / directory)) in result.stderr or "''" in result.stderr
     assert not (tmp_path / ".maintenance.flag").exists()
@@ -392,44 +389,38 @@ def test_directory_that_cannot_serve_is_refused(directory: str, tmp_path: Path) 
 def test_directory_is_followed_as_the_middleware_follows_it(tmp_path: Path, flag: Path) -> None:
     (tmp_path / "releases/1").mkdir(parents=True)
     (tmp_path / "current").symlink_to("releases/1")
-    assert run("--dir", "current/../../var", "enable").exit_code == 0
+    assert invoke("--dir", "current/../../var", "enable").exit_code == 0
     assert flag.exists()
 
 
 def test_file_that_only_its_owner_can_read_is_warned_of(ip_list: Path) -> None:
     old = os.umask(0o077)
     try:
-        result = run("enable", "--ip=203.0.113.7")
+        result = invoke("enable", "--ip=203.0.113.7")
     finally:
         os.umask(old)
     assert f"only its owner can read {ip_list}" in result.stderr
     ip_list.chmod(0o644)
-    assert str(ip_list) not in run("allow-ips", "203.0.113.8").stderr
+    assert str(ip_list) not in invoke("allow-ips", "203.0.113.8").stderr
 
 
 def test_me_can_be_added_to_the_list(ip_list: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSH_CONNECTION", "203.0.113.7 50000 10.0.0.1 22")
     ip_list.write_text("203.0.113.8")
-    assert run("allow-ips", "--add", "me").exit_code == 0
+    assert invoke("allow-ips", "--add", "me").exit_code == 0
     assert ip_list.read_text() == "203.0.113.8,203.0.113.7"
 
 
 def test_every_command_has_an_example_in_its_help() -> None:
     for name in main.commands:
-        result = run(name, "--help")
+        result = invoke(name, "--help")
         assert result.exit_code == 0
         assert f"Example:\n    maintenance-wsgi {name}" in result.stdout
 
 
-def start(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "maintenance_wsgi", *arguments],
-        env={**os.environ, **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+def run_module(*arguments: str, **variables: str) -> CompletedProcess[str]:
+    variables = {**os.environ, **variables}
+    return run(sys.executable, "-m", "maintenance_wsgi", *arguments, code=None, env=variables)
 
 
 def test_module_runs_in_this_process(
@@ -443,7 +434,7 @@ def test_module_runs_in_this_process(
 
 
 def test_module_runs_as_the_command(flag: Path) -> None:
-    result = start("enable")
+    result = run_module("enable")
     assert (result.returncode, result.stdout) == (0, "Enabled maintenance mode\n")
     assert flag.exists()
-    assert start("--version").stdout.startswith("maintenance-wsgi, version ")
+    assert run_module("--version").stdout.startswith("maintenance-wsgi, version ")

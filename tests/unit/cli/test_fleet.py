@@ -5,13 +5,12 @@ import os
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from maintenance_wsgi.cli import main
+from tests.support.commands import invoke
 
 
 def test_status_of_a_directory_has_no_nodes(var: Path) -> None:
-    result = CliRunner().invoke(main, ["--dir", str(var), "status", "--json"])
+    result = invoke("--dir", str(var), "status", "--json")
     assert "nodes" not in json.loads(result.stdout)
 
 
@@ -30,7 +29,7 @@ def test_status_of_a_directory_has_no_nodes(var: Path) -> None:
     ids=" ".join,
 )
 def test_wrong_usage_changes_nothing(arguments: list[str], var: Path) -> None:
-    result = CliRunner().invoke(main, ["--dir", str(var), *arguments])
+    result = invoke("--dir", str(var), *arguments)
     assert result.exit_code == 2
     assert "--redis" in result.stderr
     assert os.listdir(var) == []
@@ -38,6 +37,6 @@ def test_wrong_usage_changes_nothing(arguments: list[str], var: Path) -> None:
 
 def test_empty_url_means_the_directory(var: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAINTENANCE_REDIS", "redis://127.0.0.1:1/0")
-    result = CliRunner().invoke(main, ["--dir", str(var), "enable", "--redis="])
+    result = invoke("--dir", str(var), "enable", "--redis=")
     assert result.exit_code == 0
     assert os.listdir(var) == [".maintenance.flag"]

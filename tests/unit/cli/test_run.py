@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from maintenance_wsgi import MaintenanceMode
-from maintenance_wsgi.cli import main
-from tests.support.processes import COMMAND
+from tests.support.commands import invoke
+from tests.support.processes import COMMAND, run
 
 IGNORING = "trap '' TERM INT; echo ready; for i in 1 2 3 4 5; do sleep 0.2; done; exit 7"
 
 
-def run(var: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["--dir", str(var), "run", *arguments])
+def invoke_run(var: Path, *arguments: str) -> Result:
+    return invoke("--dir", str(var), "run", *arguments)
 
 
-def start(var: Path, *command: str) -> "subprocess.Popen[str]":
+def start_run(var: Path, *command: str) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
         [COMMAND, "--dir", str(var), "run", "--", *command],
         stdout=subprocess.PIPE,
@@ -38,7 +38,7 @@ def test_maintenance_is_on_while_the_command_runs(var: Path, flag: Path, ip_list
     seen = var / "seen"
     script = f"cp {flag} {seen}; cat {ip_list} >> {seen}"
     options = ["--message=Umzug", "--until=+2h", "--retry-after=60", "--ip=203.0.113.7"]
-    result = run(var, *options, "--", "sh", "-c", script)
+    result = invoke_run(var, *options, "--", "sh", "-c", script)
     assert result.exit_code == 0, result.output
     assert '"message": "Umzug"' in seen.read_text()
     assert seen.read_text().endswith("203.0.113.7")
@@ -47,7 +47,7 @@ def test_maintenance_is_on_while_the_command_runs(var: Path, flag: Path, ip_list
 
 
 def test_failing_command_leaves_it_on_and_says_so(var: Path, flag: Path) -> None:
-    result = run(var, "sh", "-c", "exit 3")
+    result = invoke_run(var, "sh", "-c", "exit 3")
     assert result.exit_code == 3
     assert flag.exists()
     assert f"--dir {var} disable" in result.stderr
@@ -55,7 +55,7 @@ def test_failing_command_leaves_it_on_and_says_so(var: Path, flag: Path) -> None
 
 
 def test_failing_command_can_end_it(var: Path, flag: Path) -> None:
-    result = run(var, "--disable-on-failure", "--", "sh", "-c", "exit 3")
+    result = invoke_run(var, "--disable-on-failure", "--", "sh", "-c", "exit 3")
     assert result.exit_code == 3
     assert not flag.exists()
     assert "stays on" not in result.stderr
@@ -64,7 +64,9 @@ def test_failing_command_can_end_it(var: Path, flag: Path) -> None:
 def test_what_was_on_before_stays_on_untouched(var: Path, flag: Path) -> None:
     flag.write_text("back at 5")
     for exit_code in (0, 3):
-        result = run(var, "--message=b", "--disable-on-failure", "sh", "-c", f"exit {exit_code}")
+        result = invoke_run(
+            var, "--message=b", "--disable-on-failure", "sh", "-c", f"exit {exit_code}"
+        )
         assert result.exit_code == exit_code
         assert "was on before" in result.stderr
         assert "end it with" not in result.stderr
@@ -83,7 +85,7 @@ def test_what_was_on_before_stays_on_untouched(var: Path, flag: Path) -> None:
     ],
 )
 def test_mistake_changes_nothing(arguments: list[str], code: int, named: str, var: Path) -> None:
-    result = run(var, *arguments)
+    result = invoke_run(var, *arguments)
     assert result.exit_code == code
     assert named in result.stderr
     assert os.listdir(var) == []
@@ -91,7 +93,7 @@ def test_mistake_changes_nothing(arguments: list[str], code: int, named: str, va
 
 def test_options_after_the_command_are_its_own(var: Path, tmp_path: Path) -> None:
     script = f'echo "$@" > {tmp_path / "seen"}'
-    assert run(var, "-q", "sh", "-c", script, "sh", "--message", "hi", "-q").stderr == ""
+    assert invoke_run(var, "-q", "sh", "-c", script, "sh", "--message", "hi", "-q").stderr == ""
     assert (tmp_path / "seen").read_text() == "--message hi -q\n"
 
 
@@ -99,7 +101,7 @@ def test_way_to_end_it_can_be_typed(tmp_path: Path) -> None:
     var = tmp_path / "my var"
     var.mkdir()
     command = [sys.executable, "-m", "maintenance_wsgi", "--dir", str(var), "run", "false"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    result = run(*command, code=1)
     assert f"end it with: python -m maintenance_wsgi --dir '{var}' disable" in result.stderr
 
 
@@ -107,7 +109,7 @@ def test_command_that_cannot_be_executed(var: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_bytes(b"\x7fELF nonsense")
     broken.chmod(0o755)
-    result = run(var, str(broken))
+    result = invoke_run(var, str(broken))
     assert result.exit_code == 126
     assert "Exec format error" in result.stderr
     assert isinstance(result.exception, SystemExit)
@@ -115,7 +117,7 @@ def test_command_that_cannot_be_executed(var: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal_is_handed_on(number: signal.Signals, var: Path, flag: Path) -> None:
-    process = start(var, "sh", "-c", "echo ready; exec sleep 30")
+    process = start_run(var, "sh", "-c", "echo ready; exec sleep 30")
     process.send_signal(number)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 128 + number
@@ -124,14 +126,14 @@ def test_signal_is_handed_on(number: signal.Signals, var: Path, flag: Path) -> N
 
 
 def test_command_may_ignore_signals(var: Path) -> None:
-    process = start(var, "sh", "-c", IGNORING)
+    process = start_run(var, "sh", "-c", IGNORING)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
     assert process.returncode == 7
 
 
 def test_killed_run_leaves_it_on_and_has_said_how_to_end_it(var: Path, flag: Path) -> None:
-    process = start(var, "sh", "-c", "echo ready; exec sleep 2")
+    process = start_run(var, "sh", "-c", "echo ready; exec sleep 2")
     process.kill()
     _, stderr = process.communicate(timeout=20)
     assert flag.exists()
@@ -144,7 +146,7 @@ def test_killed_run_leaves_it_on_and_has_said_how_to_end_it(var: Path, flag: Pat
 def test_last_of_two_runs_ends_it(var: Path, flag: Path, tmp_path: Path) -> None:
     wait = "echo ready; while [ ! -e {} ]; do sleep 0.05; done"
     ends = [tmp_path / "first", tmp_path / "second"]
-    runs = [start(var, "sh", "-c", wait.format(end)) for end in ends]
+    runs = [start_run(var, "sh", "-c", wait.format(end)) for end in ends]
     for end, process, left_on in zip(ends, runs, (True, False), strict=True):
         assert flag.exists()
         end.touch()
@@ -178,5 +180,5 @@ def test_colours_on_a_terminal_only(
     )
     assert ("\x1b[" in terminal.read()) is coloured
     terminal.close()
-    piped = subprocess.run([COMMAND, *arguments], capture_output=True, check=True)
-    assert b"\x1b[" not in piped.stdout
+    piped = run(COMMAND, *arguments)
+    assert "\x1b[" not in piped.stdout

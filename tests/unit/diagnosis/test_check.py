@@ -5,10 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from maintenance_wsgi.cli import main
 from maintenance_wsgi.state.users import current_user
+from tests.support.commands import invoke
 from tests.support.processes import skip_without_root
 
 GOOD_PAGE = """<!DOCTYPE html><html lang="en"><head><title>Soon</title>
@@ -17,8 +16,8 @@ GOOD_PAGE = """<!DOCTYPE html><html lang="en"><head><title>Soon</title>
 <body><p>Back soon. <a href="https://status.example/">Status</a></body></html>"""
 
 
-def run(var: Path, *arguments: str) -> tuple[int, list[str]]:
-    result = CliRunner().invoke(main, ["--dir", str(var), "check", *arguments])
+def invoke_check(var: Path, *arguments: str) -> tuple[int, list[str]]:
+    result = invoke("--dir", str(var), "check", *arguments)
     assert "Traceback" not in result.output
     return result.exit_code, (result.stdout or result.stderr).splitlines()
 
@@ -33,10 +32,10 @@ def open_tmp_path() -> Iterator[Path]:
 
 
 def test_no_fault(var: Path, flag: Path, ip_list: Path) -> None:
-    assert run(var) == (0, [f"{var}: no fault found, for {current_user()}"])
+    assert invoke_check(var) == (0, [f"{var}: no fault found, for {current_user()}"])
     flag.touch()
     ip_list.write_text("203.0.113.7")
-    assert run(var, "--trusted-proxy", "10.0.0.0/8")[0] == 0
+    assert invoke_check(var, "--trusted-proxy", "10.0.0.0/8")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -53,7 +52,7 @@ def test_no_fault(var: Path, flag: Path, ip_list: Path) -> None:
 )
 def test_fault_of_the_list(entries: str, faults: list[str], var: Path, ip_list: Path) -> None:
     ip_list.write_text(entries)
-    code, lines = run(var, "--trusted-proxy=10.0.0.0/8", "--trusted-proxy=unix:")
+    code, lines = invoke_check(var, "--trusted-proxy=10.0.0.0/8", "--trusted-proxy=unix:")
     assert code == 1
     assert len(lines) == len(faults)
     for fault, line in zip(faults, lines, strict=True):
@@ -71,7 +70,7 @@ def test_fault_of_the_list(entries: str, faults: list[str], var: Path, ip_list: 
 )
 def test_fault_of_the_flag(content: str, fault: str, var: Path, flag: Path) -> None:
     flag.write_text(content)
-    code, (line,) = run(var)
+    code, (line,) = invoke_check(var)
     assert code == 1
     assert fault in line
 
@@ -79,7 +78,7 @@ def test_fault_of_the_flag(content: str, fault: str, var: Path, flag: Path) -> N
 @pytest.mark.parametrize("name", [".maintenance.flag", ".maintenance.ip"])
 def test_file_that_is_a_directory(name: str, var: Path) -> None:
     (var / name).mkdir()
-    code, (line,) = run(var)
+    code, (line,) = invoke_check(var)
     assert code == 1
     assert line.startswith(f"{var / name}: ")
 
@@ -87,7 +86,7 @@ def test_file_that_is_a_directory(name: str, var: Path) -> None:
 def test_directory_that_is_missing_or_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for name in ("missing", "file"):
-        code, (line,) = run(tmp_path / name)
+        code, (line,) = invoke_check(tmp_path / name)
         assert code == 1
         assert repr(str(tmp_path / name)) in line
 
@@ -95,7 +94,7 @@ def test_directory_that_is_missing_or_a_file(tmp_path: Path) -> None:
 def test_five_faults_at_once(var: Path, flag: Path, ip_list: Path, tmp_path: Path) -> None:
     flag.write_text('{"until": "2001-01-01T00:00:00Z"}')
     ip_list.write_text("127.0.0.1\nnope\n0.0.0.0/0\n")
-    code, lines = run(var, "--page", str(tmp_path / "page.html"))
+    code, lines = invoke_check(var, "--page", str(tmp_path / "page.html"))
     assert (code, len(lines)) == (1, 5)
 
 
@@ -117,9 +116,9 @@ def test_five_faults_at_once(var: Path, flag: Path, ip_list: Path, tmp_path: Pat
 def test_fault_of_the_page(change: tuple[str, str], fault: str, var: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(GOOD_PAGE)
-    assert run(var, "--page", str(page))[0] == 0
+    assert invoke_check(var, "--page", str(page))[0] == 0
     page.write_text(GOOD_PAGE.replace(*change))
-    code, (line,) = run(var, "--page", str(page))
+    code, (line,) = invoke_check(var, "--page", str(page))
     assert code == 1
     assert fault in line
 
@@ -127,24 +126,24 @@ def test_fault_of_the_page(change: tuple[str, str], fault: str, var: Path, tmp_p
 def test_page_that_is_too_large_or_empty(var: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(GOOD_PAGE + "x" * 1024 * 1024)
-    code, lines = run(var, "--page", str(page))
+    code, lines = invoke_check(var, "--page", str(page))
     assert code == 1
     assert "Larger than 1048576 bytes; put a regular file of at most" in lines[0]
     assert len(lines) == 1
     page.write_text("")
-    assert len(run(var, "--page", str(page))[1]) == 3
+    assert len(invoke_check(var, "--page", str(page))[1]) == 3
 
 
 def test_link_that_loads_nothing_is_no_fault(var: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(GOOD_PAGE.replace("<title>", '<link rel="canonical" href="/"><title>'))
-    assert run(var, "--page", str(page))[0] == 0
+    assert invoke_check(var, "--page", str(page))[0] == 0
 
 
 @pytest.mark.parametrize("name", [".maintenance.flag", ".maintenance.ip"])
 def test_link_to_nothing(name: str, var: Path) -> None:
     (var / name).symlink_to("nothing")
-    code, (line,) = run(var)
+    code, (line,) = invoke_check(var)
     assert code == 1
     assert "links to what is not there" in line
 
@@ -153,11 +152,11 @@ def test_directory_of_pages_needs_a_general_one(var: Path, tmp_path: Path) -> No
     pages = tmp_path / "pages"
     pages.mkdir()
     (pages / "page.de.html").write_text(GOOD_PAGE)
-    code, (line,) = run(var, "--page", str(pages))
+    code, (line,) = invoke_check(var, "--page", str(pages))
     assert code == 1
     assert line.startswith(f"{pages / 'page.html'}: there is no such page")
     (pages / "page.html").write_text(GOOD_PAGE)
-    assert run(var, "--page", str(pages))[0] == 0
+    assert invoke_check(var, "--page", str(pages))[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -165,7 +164,7 @@ def test_directory_of_pages_needs_a_general_one(var: Path, tmp_path: Path) -> No
     [(["--user", "no-such-user"], "'no-such-user'"), (["--trusted-proxy", "nope"], "'nope'")],
 )
 def test_bad_value_is_named(arguments: list[str], named: str, var: Path) -> None:
-    code, lines = run(var, *arguments)
+    code, lines = invoke_check(var, *arguments)
     assert code == 1
     assert named in lines[0]
 
@@ -177,18 +176,18 @@ def test_other_user_must_reach_and_read_the_files(open_tmp_path: Path) -> None:
     ip_list = var / ".maintenance.ip"
     ip_list.write_text("203.0.113.7")
     ip_list.chmod(0o600)
-    code, (line,) = run(var, "--user=www-data")
+    code, (line,) = invoke_check(var, "--user=www-data")
     assert (code, line) == (1, f"{ip_list}: www-data cannot read it; chmod o+r {ip_list}")
     shutil.chown(ip_list, group="www-data")
     ip_list.chmod(0o640)
-    assert run(var, "--user=www-data")[0] == 0
+    assert invoke_check(var, "--user=www-data")[0] == 0
     ip_list.chmod(0o604)
-    assert run(var, "--user=www-data")[0] == 1
+    assert invoke_check(var, "--user=www-data")[0] == 1
     shutil.chown(ip_list, "www-data")
     ip_list.chmod(0o400)
-    assert run(var, "--user=www-data")[0] == 0
+    assert invoke_check(var, "--user=www-data")[0] == 0
     var.chmod(0o700)
-    code, lines = run(var, "--user=www-data")
+    code, lines = invoke_check(var, "--user=www-data")
     assert lines == [f"{var}: www-data cannot search it; chmod o+x {var}"]
 
 
@@ -209,7 +208,7 @@ def test_user_who_may_not_write_or_read_is_told(open_tmp_path: Path) -> None:
     var.mkdir()
     (var / ".maintenance.ip").touch(0o600)
     with acting_as_nobody():
-        code, lines = run(var)
+        code, lines = invoke_check(var)
     assert code == 1
     assert lines == [
         f"{var}: you cannot write there, so that enable will fail; run it as its owner",
@@ -223,10 +222,10 @@ def test_umask_of_a_careful_root_is_found_out(open_tmp_path: Path) -> None:
     var.mkdir()
     old = os.umask(0o077)
     try:
-        CliRunner().invoke(main, ["--dir", str(var), "enable", "--ip=203.0.113.7"])
+        invoke("--dir", str(var), "enable", "--ip=203.0.113.7")
     finally:
         os.umask(old)
-    code, lines = run(var, "--user=www-data")
+    code, lines = invoke_check(var, "--user=www-data")
     assert code == 1
     assert [line.partition(": ")[0] for line in lines] == [
         str(var / ".maintenance.flag"),

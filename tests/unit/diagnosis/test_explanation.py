@@ -3,13 +3,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maintenance_wsgi import MaintenanceMiddleware
-from maintenance_wsgi.cli import main
 from maintenance_wsgi.diagnosis.explanation import Explanation, Verdict
+from tests.support.commands import invoke
 from tests.support.data import load_cases
 from tests.support.wsgi import header_environ, make_environ, shop, status_of
 
@@ -196,25 +195,25 @@ def test_nothing_raises_and_nothing_breaks_a_line(
     assert len(str(found).splitlines()) == 7 + len(found.hops) + len(found.hints)
 
 
-def run(var: Path, *arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(main, ["--dir", str(var), "explain", *arguments])
+def invoke_explain(var: Path, *arguments: str) -> tuple[int, str, str]:
+    result = invoke("--dir", str(var), "explain", *arguments)
     return result.exit_code, result.stdout, result.stderr
 
 
 def test_command_for_a_colleague_behind_nginx(var: Path) -> None:
     arguments = ["10.0.0.1", "--trusted-proxy=10.0.0.0/8"]
     headers = ["--header", "X-Forwarded-For: 198.51.100.7", "--header", f"X-Forwarded-For:{EXEMPT}"]
-    code, stdout, _ = run(var, *arguments, *headers)
+    code, stdout, _ = invoke_explain(var, *arguments, *headers)
     assert code == 0
     assert "verdict  let through: the client is exempt" in stdout
-    _, stdout, _ = run(var, *arguments, "--client-ip-header=X-Real-IP", *headers)
+    _, stdout, _ = invoke_explain(var, *arguments, "--client-ip-header=X-Real-IP", *headers)
     assert "verdict  blocked: 503" in stdout
-    _, stdout, _ = run(var, "10.0.0.1", "--path=/healthz", "--exempt-path=/healthz")
+    _, stdout, _ = invoke_explain(var, "10.0.0.1", "--path=/healthz", "--exempt-path=/healthz")
     assert "verdict  let through: the path is exempt" in stdout
 
 
 def test_command_prints_json(var: Path) -> None:
-    _, stdout, _ = run(var, EXEMPT, "--json")
+    _, stdout, _ = invoke_explain(var, EXEMPT, "--json")
     found = json.loads(stdout)
     assert found["client"] == EXEMPT
     assert found["reason"] == "direct_peer"
@@ -232,6 +231,6 @@ def test_command_prints_json(var: Path) -> None:
     ],
 )
 def test_command_names_a_bad_value(arguments: list[str], named: str, var: Path) -> None:
-    code, stdout, stderr = run(var, *arguments)
+    code, stdout, stderr = invoke_explain(var, *arguments)
     assert (code, stdout) == (1, "")
     assert named in stderr

@@ -1,7 +1,6 @@
 """What is refused before any Redis is asked, and what is loaded without one."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,8 +8,8 @@ import pytest
 
 from maintenance_wsgi import ConfigError
 from maintenance_wsgi.fleet.nodes import validate_name
-from tests.live.fleet.commands import run
-from tests.support.processes import environ, free_port
+from tests.support.commands import invoke_fleet
+from tests.support.processes import environ, free_port, run
 
 # It stands in URLs that are wrong in many ways, and must never be seen.
 SECRET = "hunter2%21"  # noqa: S105 (nobody's)
@@ -37,7 +36,7 @@ SECRET = "hunter2%21"  # noqa: S105 (nobody's)
     ],
 )
 def test_wrong_url_is_refused_and_not_shown(url: str) -> None:
-    result = run(url, "enable")
+    result = invoke_fleet(url, "enable")
     assert result.exit_code == 1, result.output
     assert "no URL of a Redis" in result.stderr
     assert "hunter2" not in result.output
@@ -47,11 +46,11 @@ def test_wrong_url_is_refused_and_not_shown(url: str) -> None:
 def test_wrong_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"--node: .* is no name"):
         validate_name("--node", name)
-    assert run("redis://127.0.0.1:1", "status", f"--name={name}").exit_code == 1
+    assert invoke_fleet("redis://127.0.0.1:1", "status", f"--name={name}").exit_code == 1
 
 
 def test_redis_that_is_not_there() -> None:
-    result = run(f"redis://u:{SECRET}@127.0.0.1:{free_port()}/0", "enable")
+    result = invoke_fleet(f"redis://u:{SECRET}@127.0.0.1:{free_port()}/0", "enable")
     assert result.exit_code == 1
     assert "does not answer" in result.stderr
     assert "hunter2" not in result.output
@@ -65,7 +64,7 @@ for command in (["enable", "--ip=203.0.113.7"], ["status"], ["run", "true"], ["d
     main(["--dir", sys.argv[1], *command], standalone_mode=False)
 assert not [name for name in sys.modules if name.partition(".")[0] == "redis"]
 """
-    run_program(program, str(var), env=environ())
+    run_program(program, var)
 
 
 def test_without_redis_py_the_extra_is_named(var: Path) -> None:
@@ -75,7 +74,7 @@ sys.modules["redis"] = None
 from maintenance_wsgi.cli import main
 main(["--dir", sys.argv[1], "follow", "--redis", "redis://u:hunter2@127.0.0.1"])
 """
-    result = run_program(program, str(var), env=environ(), code=1)
+    result = run_program(program, var, code=1)
     assert "pip install 'maintenance-wsgi[redis]'" in result
     assert "hunter2" not in result
     assert os.listdir(var) == []
@@ -88,17 +87,8 @@ sys.modules["redis.sentinel"] = None
 from maintenance_wsgi.cli import main
 main(["--dir", sys.argv[1], "follow", "--redis", "redis://127.0.0.1"])
 """
-    assert "redis.sentinel" in run_program(program, str(var), env=environ(), code=1)
+    assert "redis.sentinel" in run_program(program, var, code=1)
 
 
-def run_program(program: str, *arguments: str, env: dict[str, str], code: int = 0) -> str:
-    result = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert result.returncode == code, result.stderr
-    return result.stderr
+def run_program(program: str, var: Path, code: int = 0) -> str:
+    return run(sys.executable, "-c", program, var, env=environ(), code=code).stderr

@@ -30,7 +30,7 @@ def environ_of(case: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize("case", CONFIGURABLE, ids=lambda case: case["id"])
 def test_given_case(case: dict[str, Any]) -> None:
     resolver = ClientIPResolver(case["trusted_proxies"], case["header"])
-    address = resolver.resolve(environ_of(case))[0]
+    address = resolver.resolve(environ_of(case)).client
     answer = address and str(address)
     assert answer == case["expected"]
     assert answer not in case["must_not"]
@@ -92,9 +92,9 @@ def test_limits_of_the_promise(var: Path, flag: Path) -> None:
         ("", "X-Forwarded-For", "198.51.100.7", Reason.UNKNOWN_PEER),
     ],
 )
-def test_reason(peer: str, header: str, value: str, reason: Reason) -> None:
+def test_resolution_has_its_reason(peer: str, header: str, value: str, reason: Reason) -> None:
     environ = {"REMOTE_ADDR": peer, **header_environ([(header, value)])}
-    assert ClientIPResolver(TRUSTED, header).resolve(environ)[1] is reason
+    assert ClientIPResolver(TRUSTED, header).resolve(environ).reason is reason
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ def test_unix_socket_is_trusted_only_where_it_is_named(peer: str | None) -> None
     environ = {"HTTP_X_FORWARDED_FOR": "198.51.100.7"}
     if peer is not None:
         environ["REMOTE_ADDR"] = peer
-    assert ClientIPResolver(TRUSTED).resolve(environ)[0] is None
-    assert str(ClientIPResolver(["unix:"]).resolve(environ)[0]) == "198.51.100.7"
+    assert ClientIPResolver(TRUSTED).resolve(environ).client is None
+    assert str(ClientIPResolver(["unix:"]).resolve(environ).client) == "198.51.100.7"
 
 
 @pytest.mark.parametrize("peer", ["example.com", "10.1", "b''", "127.0.0.1x", b"", 7, [], {}])
 def test_other_peers_are_unknown_even_so(peer: object) -> None:
     environ = {"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": "198.51.100.7"}
-    assert ClientIPResolver(["unix:", *TRUSTED]).resolve(environ)[0] is None
+    assert ClientIPResolver(["unix:", *TRUSTED]).resolve(environ).client is None
 
 
 def test_peer_is_what_a_proxy_fix_outside_has_kept() -> None:
@@ -120,14 +120,14 @@ def test_peer_is_what_a_proxy_fix_outside_has_kept() -> None:
         "werkzeug.proxy_fix.orig": {"REMOTE_ADDR": "10.0.0.1"},
         "HTTP_X_FORWARDED_FOR": "198.51.100.7",
     }
-    assert str(ClientIPResolver(TRUSTED).resolve(environ)[0]) == "198.51.100.7"
-    assert str(ClientIPResolver().resolve(environ)[0]) == "10.0.0.1"
+    assert str(ClientIPResolver(TRUSTED).resolve(environ).client) == "198.51.100.7"
+    assert str(ClientIPResolver().resolve(environ).client) == "10.0.0.1"
 
 
 @pytest.mark.parametrize("value", [None, 7, b"198.51.100.7", ["198.51.100.7"]])
 def test_header_that_is_no_text_is_missing(value: object) -> None:
     environ = {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": value}
-    assert ClientIPResolver(TRUSTED).resolve(environ)[1] is Reason.NO_HEADER
+    assert ClientIPResolver(TRUSTED).resolve(environ).reason is Reason.NO_HEADER
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_header_that_is_no_text_is_missing(value: object) -> None:
 )
 def test_forwarded_is_read_as_rfc_7239_is_written(value: str, address: str | None) -> None:
     environ = {"REMOTE_ADDR": "10.0.0.1", "HTTP_FORWARDED": value}
-    found = ClientIPResolver(TRUSTED, "forwarded").resolve(environ)[0]
+    found = ClientIPResolver(TRUSTED, "forwarded").resolve(environ).client
     assert (found and str(found)) == address
 
 
@@ -197,7 +197,7 @@ HEADERS = st.one_of(
 @given(HEADERS)
 def test_answer_is_trusted_only_where_every_hop_is(value: str) -> None:
     environ = {"REMOTE_ADDR": "10.0.0.1", **header_environ([("X-Forwarded-For", value)])}
-    address, reason = ClientIPResolver(TRUSTED).resolve(environ)
+    _, _, address, reason = ClientIPResolver(TRUSTED).resolve(environ)
     trusted = address is not None and any(str(address) in IPNetwork(entry) for entry in TRUSTED)
     assert trusted == (reason is Reason.ALL_TRUSTED)
 

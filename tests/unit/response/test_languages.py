@@ -101,10 +101,10 @@ def test_plural_category_is_the_one_of_the_cldr(language: str, n: int, category:
     ],
 )
 def test_time_is_told_as_people_tell_it(language: str, minutes: int, words: str) -> None:
-    assert words in LANGUAGES[language].back_in(minutes)
+    assert words in LANGUAGES[language].format_time_left(minutes)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_time_can_be_told(language: str) -> None:
     for minutes in [*range(1, 5000), 10**6, 10**9]:
-        assert LANGUAGES[language].back_in(minutes)
+        assert LANGUAGES[language].format_time_left(minutes)

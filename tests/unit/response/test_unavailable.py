@@ -4,6 +4,7 @@ import time
 import tracemalloc
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -223,6 +224,14 @@ def test_address_goes_below_the_message_whatever_it_holds(
     assert page.count("8.8.4.4") == 1
 
 
+def test_message_holds_no_placeholder(application: WSGIApplication, mode: MaintenanceMode) -> None:
+    mode.enable(message="{{ client_ip }} {{{title}}} {{{{ client_ip }}}}")
+    page = ask(application, peer="8.8.4.4").body.decode()
+    assert page.count("8.8.4.4") == 1
+    shown = unescape(page.partition('dir="auto">')[2].partition("</p>")[0])
+    assert shown == "{{ client_ip }} {{{title}}} {{{{ client_ip }}}}"
+
+
 @pytest.mark.parametrize("language", load_catalogs())
 def test_page_is_one_small_file(
     language: str, application: WSGIApplication, mode: MaintenanceMode
@@ -244,7 +253,7 @@ def test_nothing_is_rendered_twice(var: Path, flag: Path) -> None:
     assert len(bodies) == 1
 
 
-def test_store_is_bounded(var: Path, flag: Path) -> None:
+def test_caches_are_bounded(var: Path, flag: Path) -> None:
     flag.touch()
     page = UnavailableResponse(300, None, ())
     mode = MaintenanceMode(var)
@@ -258,7 +267,7 @@ def test_store_is_bounded(var: Path, flag: Path) -> None:
     assert after - before < 500_000
 
 
-def test_store_of_a_countdown_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_of_a_countdown_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     page = UnavailableResponse(300, None, ())
     now = time.time()
     details = Window(message="x" * 1000, until=datetime.fromtimestamp(now + 10**6, UTC))

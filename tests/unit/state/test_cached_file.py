@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def followed(path: Path, parser: Parser) -> CachedFile[bytes]:
-    return CachedFile(str(path), parser, limit=100, otherwise="the rest stands")
+    return CachedFile(str(path), parser, limit=100, fallback="the rest stands")
 
 
 def test_unchanged_file_is_parsed_once(
@@ -130,7 +130,7 @@ def test_missing_file_raises_and_forgets(path: Path, followed: CachedFile[bytes]
     path.unlink()
     with pytest.raises(FileNotFoundError):
         followed.read()
-    assert followed.last() is None
+    assert followed.last_good() is None
 
 
 def make_directory(path: Path) -> None:
@@ -163,7 +163,7 @@ def test_unreadable_file_is_logged_once_and_the_last_value_kept(
     assert callable(make)
     make(path)
     assert [followed.read(), followed.read()] == [None, None]
-    assert followed.last() == b"one"
+    assert followed.last_good() == b"one"
     (record,) = caplog.records
     assert record.getMessage().endswith("the rest stands")
     path.rmdir() if path.is_dir() else path.unlink()
@@ -208,7 +208,7 @@ def together(
 
 def test_changed_file_is_parsed_by_one_thread_and_awaited_by_the_others(path: Path) -> None:
     parser = SlowParser()
-    followed = CachedFile(str(path), parser, limit=100, otherwise="")
+    followed = CachedFile(str(path), parser, limit=100, fallback="")
     path.write_bytes(b"old")
     parser.released.set()
     followed.read()
@@ -228,7 +228,7 @@ def test_changed_file_is_parsed_by_one_thread_and_awaited_by_the_others(path: Pa
 
 def test_change_during_a_reading_is_seen_by_whoever_comes_after_it(path: Path) -> None:
     parser = SlowParser()
-    followed = CachedFile(str(path), parser, limit=100, otherwise="")
+    followed = CachedFile(str(path), parser, limit=100, fallback="")
     path.write_bytes(b"old")
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(followed.read)

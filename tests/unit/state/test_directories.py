@@ -39,7 +39,7 @@ def served() -> Iterator[Path]:
         yield var
 
 
-def put(var: Path, *exempt: str, on: bool) -> None:
+def write_state(var: Path, *exempt: str, on: bool) -> None:
     var.mkdir(exist_ok=True)
     flag = var / ".maintenance.flag"
     flag.touch() if on else flag.unlink(missing_ok=True)
@@ -51,7 +51,7 @@ def codes(gate: WSGIApplication) -> dict[str, int]:
     return {client: code_for(gate, client) for client in (EXEMPT, OTHER, STRANGER)}
 
 
-def right(*exempt: str, on: bool) -> dict[str, int]:
+def expected_codes(*exempt: str, on: bool) -> dict[str, int]:
     clients = (EXEMPT, OTHER, STRANGER)
     return {client: 200 if not on or client in exempt else 503 for client in clients}
 
@@ -93,30 +93,30 @@ def test_accident_of_rights_neither_opens_nor_closes(
     on: bool,  # noqa: FBT001 (parametrized)
     served: Path,
 ) -> None:
-    put(served, EXEMPT, on=on)
+    write_state(served, EXEMPT, on=on)
     gate = MaintenanceMiddleware(shop, served)
-    assert codes(gate) == right(EXEMPT, on=on)
+    assert codes(gate) == expected_codes(EXEMPT, on=on)
     closed = fault(served)
     with acting_as(USER):
-        assert codes(gate) == right(EXEMPT, on=on)
+        assert codes(gate) == expected_codes(EXEMPT, on=on)
     closed.chmod(0o755)
-    put(served, OTHER, on=not on)
+    write_state(served, OTHER, on=not on)
     with acting_as(USER):
-        assert codes(gate) == right(OTHER, on=not on)
+        assert codes(gate) == expected_codes(OTHER, on=not on)
 
 
 def test_directory_made_again_knows_nothing_of_before(var: Path) -> None:
-    put(var, EXEMPT, on=True)
+    write_state(var, EXEMPT, on=True)
     gate = MaintenanceMiddleware(shop, var)
-    assert codes(gate) == right(EXEMPT, on=True)
+    assert codes(gate) == expected_codes(EXEMPT, on=True)
     shutil.rmtree(var)
-    assert codes(gate) == right(on=False)
-    put(var, OTHER, on=True)
-    assert codes(gate) == right(OTHER, on=True)
+    assert codes(gate) == expected_codes(on=False)
+    write_state(var, OTHER, on=True)
+    assert codes(gate) == expected_codes(OTHER, on=True)
     shutil.rmtree(var)
     var.mkdir()
     (var / ".maintenance.flag").touch()
-    assert codes(gate) == right(on=True)
+    assert codes(gate) == expected_codes(on=True)
 
 
 def test_switch_to_the_next_release_is_seen_at_once(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_switch_to_the_next_release_is_seen_at_once(tmp_path: Path) -> None:
     current, link = tmp_path / "current", tmp_path / "link"
     for name, exempt in (("1", EXEMPT), ("2", OTHER)):
         (tmp_path / name).mkdir()
-        put(tmp_path / name / "var", exempt, on=True)
+        write_state(tmp_path / name / "var", exempt, on=True)
     current.symlink_to("1")
     gate = MaintenanceMiddleware(shop, current / "var")
     strangers: set[int] = set()
@@ -133,7 +133,7 @@ def test_switch_to_the_next_release_is_seen_at_once(tmp_path: Path) -> None:
             exempt = OTHER if number % 2 else EXEMPT
             link.symlink_to("2" if number % 2 else "1")
             link.replace(current)
-            assert codes(gate) == right(exempt, on=True)
+            assert codes(gate) == expected_codes(exempt, on=True)
     assert strangers == {503}
 
 
@@ -141,11 +141,11 @@ def test_release_without_the_flag_is_open(tmp_path: Path) -> None:
     current = tmp_path / "current"
     for name, on in (("1", True), ("2", False)):
         (tmp_path / name).mkdir()
-        put(tmp_path / name / "var", EXEMPT, on=on)
+        write_state(tmp_path / name / "var", EXEMPT, on=on)
     current.symlink_to("1")
     gate = MaintenanceMiddleware(shop, current / "var")
-    assert codes(gate) == right(EXEMPT, on=True)
+    assert codes(gate) == expected_codes(EXEMPT, on=True)
     current.unlink()
-    assert codes(gate) == right(on=False)
+    assert codes(gate) == expected_codes(on=False)
     current.symlink_to("2")
-    assert codes(gate) == right(on=False)
+    assert codes(gate) == expected_codes(on=False)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from maintenance_wsgi import EntryError, MaintenanceMiddleware
 from maintenance_wsgi.state.exemptions import (
-    BadEntry,
+    Entry,
     canonical_entries,
     format_invalid,
     parse_entries,
@@ -60,7 +60,7 @@ def test_list_is_read_leniently(
     found = parse_exemptions(data)
     assert canonical_entries(found.networks) == entries
     if bad is not None:
-        assert found.bad == tuple(BadEntry(line, text) for line, text in bad)
+        assert found.invalid == tuple(Entry(line, text, None) for line, text in bad)
     assert found.has_comments == (b"#" in data)
 
 
@@ -76,11 +76,11 @@ def test_refused_entries_are_all_named() -> None:
 
 
 def test_many_bad_entries_are_counted() -> None:
-    assert format_invalid(parse_exemptions(b"a b").bad) == "'a' (line 1), 'b' (line 1)"
-    assert "more" not in format_invalid(parse_exemptions(b" x" * 10).bad)
-    assert format_invalid(parse_exemptions(b" x" * 11).bad).endswith("and 1 more")
+    assert format_invalid(parse_exemptions(b"a b").invalid) == "'a' (line 1), 'b' (line 1)"
+    assert "more" not in format_invalid(parse_exemptions(b" x" * 10).invalid)
+    assert format_invalid(parse_exemptions(b" x" * 11).invalid).endswith("and 1 more")
     texts = [f"bad{number}" for number in range(12)]
-    assert format_invalid(parse_exemptions(" ".join(texts).encode()).bad).endswith("and 2 more")
+    assert format_invalid(parse_exemptions(" ".join(texts).encode()).invalid).endswith("and 2 more")
     with pytest.raises(EntryError, match="and 2 more"):
         parse_entries(texts)
 
@@ -90,4 +90,4 @@ def test_what_is_written_reads_the_same(addresses: list[object], separator: str)
     first = parse_exemptions(separator.join(map(str, addresses)).encode()).networks
     again = parse_exemptions(render_exemptions(first))
     assert canonical_entries(again.networks) == canonical_entries(first)
-    assert not again.bad
+    assert not again.invalid

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from maintenance_wsgi.state.files import locked, read_bytes, remove, replacing
+from maintenance_wsgi.state.files import atomic_write, directory_lock, read_bytes, remove
 from tests.support.processes import meanwhile, skip_without_root
 
 
@@ -15,7 +15,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def replace(path: str, data: bytes) -> None:
-    with replacing(path, data):
+    with atomic_write(path, data):
         pass
 
 
@@ -87,10 +87,10 @@ def test_several_are_replaced_together_or_not_at_all(path: Path) -> None:
     other = path.with_name("other")
     path.write_bytes(b"one")
     other.mkdir()
-    with pytest.raises(IsADirectoryError), replacing(str(path), b"two"):
+    with pytest.raises(IsADirectoryError), atomic_write(str(path), b"two"):
         replace(str(other), b"two")
     assert path.read_bytes() == b"one"
-    with replacing(str(path), None):
+    with atomic_write(str(path), None):
         assert path.exists()
     assert os.listdir(path.parent) == ["other"]
 
@@ -121,7 +121,7 @@ def test_remove_is_content_with_a_missing_file(path: Path) -> None:
 def test_no_descriptor_is_left_open(path: Path) -> None:
     before = os.listdir("/proc/self/fd")
     for _ in range(5):
-        with locked(str(path.parent)):
+        with directory_lock(str(path.parent)):
             replace(str(path), b"one")
         remove(str(path))
     assert len(os.listdir("/proc/self/fd")) == len(before)
@@ -129,7 +129,7 @@ def test_no_descriptor_is_left_open(path: Path) -> None:
 
 def test_lock_keeps_others_out_and_ends(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
-    with locked(str(tmp_path)), pytest.raises(BlockingIOError):
+    with directory_lock(str(tmp_path)), pytest.raises(BlockingIOError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(descriptor)
@@ -141,17 +141,17 @@ def test_lock_that_cannot_be_had_is_done_without(
     monkeypatch.setattr("maintenance_wsgi.state.files._LOCK_SECONDS", 0.1)
     descriptor = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    with locked(str(tmp_path)):
-        assert "locked by another program" in caplog.text
+    with directory_lock(str(tmp_path)):
+        assert "still locked" in caplog.text
     os.close(descriptor)
 
 
 def test_lock_ends_though_a_child_has_the_descriptor(tmp_path: Path) -> None:
-    with locked(str(tmp_path)):
+    with directory_lock(str(tmp_path)):
         kept = [
             os.dup(int(name)) for name in os.listdir("/proc/self/fd") if leads_to(name, tmp_path)
         ]
-    with locked(str(tmp_path)):
+    with directory_lock(str(tmp_path)):
         pass
     descriptor = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -169,6 +169,6 @@ def leads_to(name: str, path: Path) -> bool:
 
 def test_directory_that_cannot_be_locked_is_done_without(path: Path) -> None:
     ran = False
-    with locked(str(path)):
+    with directory_lock(str(path)):
         ran = True
     assert ran

@@ -2,17 +2,15 @@
 
 import logging
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
-from maintenance_wsgi.cli import main
-from tests.support.processes import skip_without_root
+from tests.support.commands import invoke
+from tests.support.processes import run, skip_without_root
 from tests.support.wsgi import call, make_environ, shop
 
 FLAG, LIST = ".maintenance.flag", ".maintenance.ip"
@@ -111,18 +109,18 @@ def test_nobody_slips_in_while_the_links_are_made(
 def test_command_reads_it(config_map: ConfigMap, var: Path) -> None:
     config_map.apply(flag='{"message": "Umzug"}', ip="203.0.113.7")
     found = MaintenanceMode(var).status()
-    assert (found.enabled, found.message, found.exempt) == (True, "Umzug", ("203.0.113.7",))
+    assert (found.enabled, found.window.message, found.exempt) == (True, "Umzug", ("203.0.113.7",))
 
 
 @contextmanager
 def read_only(var: Path) -> Iterator[None]:
     skip_without_root()
-    subprocess.run(["mount", "--bind", var, var], check=True)  # noqa: S607 (where it lies differs)
+    run("mount", "--bind", var, var)
     try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", var], check=True)  # noqa: S607 (likewise)
+        run("mount", "-o", "remount,bind,ro", var)
         yield
     finally:
-        subprocess.run(["umount", var], check=True)  # noqa: S607 (likewise)
+        run("umount", var)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +144,7 @@ def test_command_cannot_write_it_and_says_where_to(
         config_map.apply(ip="203.0.113.7")
     before = {name: (var / name).read_text() for name in os.listdir(var) if name[1] != "."}
     with read_only(var):
-        result = CliRunner().invoke(main, ["--dir", str(var), *arguments])
+        result = invoke("--dir", str(var), *arguments)
         found = {name: (var / name).read_text() for name in os.listdir(var) if name[1] != "."}
     if is_on and arguments in (["enable"], ["run", "true"]):
         assert result.exit_code == 0  # nothing to change
