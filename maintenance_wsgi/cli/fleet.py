@@ -20,14 +20,11 @@ from maintenance_wsgi.cli.app import (
     warn,
 )
 from maintenance_wsgi.cli.params import seconds
-from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.state.store import FileStore
 
 if TYPE_CHECKING:
     from maintenance_wsgi.fleet.nodes import Node
     from maintenance_wsgi.fleet.store import Acknowledgements
-
-_MAX_FAULT = 300  # characters
 
 
 def fleet_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -98,8 +95,7 @@ def _report(answers: "Acknowledgements", wait: int, *, quiet: bool) -> None:
         click.echo(f"Acknowledged by {len(answers.acknowledged)}: {_names(answers.acknowledged)}")
     if answers.missing:
         missing = "; ".join(
-            f"{printable(node.name)} ({printable(node.fault, _MAX_FAULT) or node.health})"
-            for node in answers.missing
+            f"{node.name} ({node.fault or node.health})" for node in answers.missing
         )
         raise click.ClickException(f"not acknowledged within {wait} s by {missing}")
     if not answers.acknowledged:
@@ -107,7 +103,7 @@ def _report(answers: "Acknowledgements", wait: int, *, quiet: bool) -> None:
 
 
 def _names(nodes: "list[Node]") -> str:
-    return " ".join(printable(node.name) for node in nodes)
+    return " ".join(node.name for node in nodes)
 
 
 def nodes_dict(target: Target) -> dict[str, Any]:
@@ -133,11 +129,11 @@ def format_nodes(target: Target) -> list[str]:
     store = target.redis_store
     if store is None:
         return []
-    now, _, nodes = store.nodes()
+    found = store.nodes()
     version = store.revision and store.revision.version
     return [
-        f"Fleet: {store.fleet}, version {version}, {len(nodes)} nodes",
-        *(_format_node(node, now) for node in nodes),
+        f"Fleet: {store.fleet}, version {version}, {len(found.nodes)} nodes",
+        *(_format_node(node, found.now) for node in found.nodes),
     ]
 
 
@@ -145,8 +141,8 @@ def _format_node(node: "Node", now: int) -> str:
     is_well = node.acknowledged and node.health == "current"
     health = click.style(node.health, fg="green" if is_well else "yellow")
     seen = f"version {node.version}, seen {max(now - node.seen, 0)} s ago"
-    fault = f": {printable(node.fault, _MAX_FAULT)}" if node.fault else ""
-    return f"  {printable(node.name)}  {health}, {seen}{fault}"
+    fault = f": {node.fault}" if node.fault else ""
+    return f"  {node.name}  {health}, {seen}{fault}"
 
 
 @main.command(short_help="Let the two files of this node follow a fleet.")
