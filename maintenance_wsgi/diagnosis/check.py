@@ -15,7 +15,13 @@ from maintenance_wsgi.networks import parse_network
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.response.templates import CUSTOM_PLACEHOLDERS, PAGE_LIMIT, TRANSLATED_PAGE
 from maintenance_wsgi.state import files
-from maintenance_wsgi.state.exemptions import LIST_LIMIT, LIST_NAME, Entry, read_entries
+from maintenance_wsgi.state.exemptions import (
+    LIST_LIMIT,
+    LIST_NAME,
+    Entry,
+    printable_entry,
+    read_entries,
+)
 from maintenance_wsgi.state.flag import FLAG_LIMIT, FLAG_NAME, parse_flag
 
 _LOOPBACK = [IPNetwork("127.0.0.0/8"), IPNetwork("::1/128")]
@@ -61,9 +67,7 @@ def _check_directory(directory: str, user: User) -> Iterator[str]:
     if closed:
         yield f"{closed}: {user.name} cannot search it; run chmod o+x {closed}"
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        yield (
-            f"{directory}: you cannot write in it, so that enable will fail; run enable as its owner"
-        )
+        yield (f"{directory}: you cannot write in it, so enable will fail; run enable as its owner")
 
 
 def _check_readable(path: str, user: User, limit: int) -> Iterator[str]:
@@ -96,7 +100,7 @@ def _check_list(path: str, user: User, proxies: list[IPNetwork]) -> Iterator[str
     yield from _check_readable(path, user, LIST_LIMIT)
     for entry in read_entries(_bytes(path, LIST_LIMIT)):
         if fault := _fault(entry, proxies):
-            yield f"{path}: line {entry.line}: '{printable(entry.text, 64)}' {fault}"
+            yield f"{path}: line {entry.line}: '{printable_entry(entry.text)}' {fault}"
 
 
 def _fault(entry: Entry, proxies: list[IPNetwork]) -> str:

@@ -56,10 +56,15 @@ class ExemptionList:
     has_comments: bool = False
 
 
+def printable_entry(text: str) -> str:
+    """Return a string from the list for a message: a look-alike of a digit shows as an escape."""
+    return printable(text, 64).encode("ascii", "backslashreplace").decode("ascii")
+
+
 def format_invalid(entries: Sequence[Entry]) -> str:
     """Return the first invalid entries with their lines, safe to print on one line."""
     shown = ", ".join(
-        f"'{printable(entry.text, 64)}' (line {entry.line})" for entry in entries[:_SHOWN]
+        f"'{printable_entry(entry.text)}' (line {entry.line})" for entry in entries[:_SHOWN]
     )
     more = len(entries) - _SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
@@ -110,7 +115,7 @@ def parse_entries(entries: Iterable[str]) -> Networks:
 
 
 def _invalid_message(entries: Sequence[str]) -> str:
-    shown = ", ".join(f"'{printable(entry, 64)}'" for entry in entries[:_SHOWN])
+    shown = ", ".join(f"'{printable_entry(entry)}'" for entry in entries[:_SHOWN])
     more = f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
     are = (
         "is not a valid IP address or network"

@@ -153,7 +153,7 @@ def exemption_list(data: bytes) -> None:
     assert format_invalid(found.invalid).isascii()
     assert not _CONTROL.search(format_invalid(found.invalid))
     again = parse_exemptions(render_exemptions(found.networks))
-    assert (_ranges(again.networks), again.bad) == (ours, ())
+    assert (_ranges(again.networks), again.invalid) == (ours, ())
 
 
 def _ranges(networks: Iterable[object]) -> set[tuple[int, int, int]]:

@@ -15,6 +15,7 @@ from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
 from maintenance_wsgi.response.languages import load_catalogs
 from maintenance_wsgi.response.unavailable import UnavailableResponse
 from maintenance_wsgi.state.flag import Window
+from maintenance_wsgi.state.reader import StateReader
 from tests.support.wsgi import Answer, call, make_environ, shop, status_of
 
 
@@ -245,23 +246,15 @@ def test_page_is_one_small_file(
     assert re.findall(r'(?:src|href|url\()="?(?!data:|")', page) == []
 
 
-def test_nothing_is_rendered_twice(var: Path, flag: Path) -> None:
-    flag.write_text('{"retry_after": 7}')
-    page = UnavailableResponse(300, None, ())
-    mode = MaintenanceMode(var)
-    bodies = {id(body) for _ in range(5) for body in blocked_bodies(page, mode, "de")}
-    assert len(bodies) == 1
-
-
 def test_caches_are_bounded(var: Path, flag: Path) -> None:
     flag.touch()
     page = UnavailableResponse(300, None, ())
-    mode = MaintenanceMode(var)
+    reader = StateReader(var)
     tracemalloc.start()
     for number in range(2000):
         if number == 1000:
             before, _ = tracemalloc.get_traced_memory()
-        blocked_bodies(page, mode, f"x{number:05}-{'y' * 90}")
+        blocked_bodies(page, reader, f"x{number:05}-{'y' * 90}")
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after - before < 500_000
@@ -283,11 +276,11 @@ def test_cache_of_a_countdown_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def blocked_bodies(
-    page: UnavailableResponse, mode: MaintenanceMode, language: str
+    page: UnavailableResponse, reader: StateReader, language: str
 ) -> Iterable[bytes]:
-    flag = mode.flag()
+    flag = reader.flag()
     assert flag
-    details = mode.details(flag)
+    details = reader.window(flag)
     assert details
     return page_bodies(page, details, language)
 
