@@ -21,7 +21,7 @@ def test_status_of_a_directory_has_no_nodes(var: Path) -> None:
         ["disable", "--wait=1"],
         ["run", "--wait=1", "true"],
         ["allow-ips", "--wait=1", "203.0.113.7"],
-        ["status", "--name=shop"],
+        ["status", "--fleet=shop"],
         ["follow"],
         ["enable", "--redis=redis://127.0.0.1:1/0"],
         ["enable", "--redis=redis://127.0.0.1:1/0", "--wait=5"],

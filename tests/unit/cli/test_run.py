@@ -69,7 +69,7 @@ def test_what_was_on_before_stays_on_untouched(var: Path, flag: Path) -> None:
         )
         assert result.exit_code == exit_code
         assert "was on before" in result.stderr
-        assert "end it with" not in result.stderr
+        assert "switch it off" not in result.stderr
         assert flag.read_text() == "back at 5"
 
 
@@ -80,8 +80,8 @@ def test_what_was_on_before_stays_on_untouched(var: Path, flag: Path) -> None:
         (["no-such-command"], 127, "'no-such-command'"),
         (["/dev/null"], 126, "'/dev/null'"),
         (["--mesage=a", "true"], 2, "--mesage"),
-        (["--ip=nope", "true"], 1, "Invalid IP nope"),
-        (["--until=tomorrow", "true"], 1, "'tomorrow'"),
+        (["--ip=nope", "true"], 2, "Invalid IP nope"),
+        (["--until=tomorrow", "true"], 2, "'tomorrow'"),
     ],
 )
 def test_mistake_changes_nothing(arguments: list[str], code: int, named: str, var: Path) -> None:
@@ -102,7 +102,7 @@ def test_way_to_end_it_can_be_typed(tmp_path: Path) -> None:
     var.mkdir()
     command = [sys.executable, "-m", "maintenance_wsgi", "--dir", str(var), "run", "false"]
     result = run(*command, code=1)
-    assert f"end it with: python -m maintenance_wsgi --dir '{var}' disable" in result.stderr
+    assert f"switch it off with: python -m maintenance_wsgi --dir '{var}' disable" in result.stderr
 
 
 def test_command_that_cannot_be_executed(var: Path, tmp_path: Path) -> None:
@@ -137,8 +137,8 @@ def test_killed_run_leaves_it_on_and_has_said_how_to_end_it(var: Path, flag: Pat
     process.kill()
     _, stderr = process.communicate(timeout=20)
     assert flag.exists()
-    assert f"end it with: maintenance-wsgi --dir {var} disable" in stderr
-    with MaintenanceMode(var).enabled():
+    assert f"switch it off with: maintenance-wsgi --dir {var} disable" in stderr
+    with MaintenanceMode(var).window():
         pass
     assert flag.exists()
 
