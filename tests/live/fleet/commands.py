@@ -4,11 +4,10 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.cli import main
 from maintenance_wsgi.fleet.nodes import NodeIdentity
-from maintenance_wsgi.fleet.store import Fleet
-from maintenance_wsgi.state.store import Contents
+from maintenance_wsgi.fleet.store import RedisStore
+from maintenance_wsgi.state.store import FileStore, Snapshot
 
 
 def run(url: str, command: str, *arguments: str) -> Result:
@@ -21,10 +20,10 @@ def succeed(url: str, command: str, *arguments: str) -> str:
     return result.stdout
 
 
-def beat(fleet: Fleet, node: str, fault: str = "") -> None:
-    revision = fleet.read()
-    fleet.beat(NodeIdentity(node, f"{node} here"), revision.name if revision else "", fault)
+def heartbeat(fleet: RedisStore, node: str, fault: str = "") -> None:
+    present = fleet.nodes().revision
+    fleet.heartbeat(NodeIdentity(node, f"{node} here"), present, fault)
 
 
-def contents(var: Path) -> Contents:
-    return MaintenanceMode(var).contents()
+def snapshot(var: Path) -> Snapshot:
+    return FileStore(var).read()
