@@ -36,7 +36,7 @@ class Process:
 
 @contextmanager
 def follower(
-    redis_url: str,
+    url: str,
     var: Path,
     node: str,
     *options: str,
@@ -46,7 +46,7 @@ def follower(
     """Run `follow` for a directory until the block ends."""
     log = var.with_name(f"{var.name}-{node}.log")
     command = [*prefix, COMMAND, "--dir", str(var), "follow", "--node", node, *options]
-    variables = environ(MAINTENANCE_REDIS=redis_url, MAINTENANCE_FLEET=fleet)
+    variables = environ(MAINTENANCE_REDIS=url, MAINTENANCE_FLEET=fleet)
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, env=variables, stdout=output, stderr=output, start_new_session=True
@@ -75,16 +75,14 @@ def _is_alive(group: int) -> bool:
 
 
 @contextmanager
-def followers(
-    redis_url: str, directory: Path, *nodes: str, fleet: str
-) -> Iterator[dict[str, Path]]:
+def followers(url: str, directory: Path, *nodes: str, fleet: str) -> Iterator[dict[str, Path]]:
     """Run several; yield the directory of each, when all are there."""
     with ExitStack() as stack:
         directories = {node: directory / node for node in nodes}
         for node, var in directories.items():
             var.mkdir()
-            stack.enter_context(follower(redis_url, var, node, fleet=fleet))
-        store = RedisStore(RedisConnection(redis_url), fleet)
+            stack.enter_context(follower(url, var, node, fleet=fleet))
+        store = RedisStore(RedisConnection(url), fleet)
         wait_for(lambda: {node.name for node in store.nodes().nodes} == set(nodes))
         store.close()
         yield directories

@@ -37,9 +37,8 @@ def test_commands_say_and_do_the_same_as_for_a_directory(redis_url: str, tmp_pat
         there = invoke_fleet(redis_url, command, *arguments)
         assert there.exit_code == here.exit_code, there.output
         assert there.stdout.partition("Fleet:")[0] == here.stdout
-        assert timeless(RedisStore(RedisConnection(redis_url)).read()) == timeless(
-            snapshot(tmp_path)
-        )
+        found = RedisStore(RedisConnection(redis_url)).read()
+        assert timeless(found) == timeless(snapshot(tmp_path))
 
 
 def timeless(found: Snapshot) -> Snapshot:

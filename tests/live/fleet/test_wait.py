@@ -47,7 +47,7 @@ def test_command_is_not_run_before_all_have_acknowledged(redis_url: str, fleet: 
     result = invoke_fleet(redis_url, "run", "--wait=1", "--", "false")
     assert result.exit_code == 1
     assert "not acknowledged within 1 s by web1 (behind)" in result.stderr
-    assert f"m disable --redis {redis_url} --fleet default" in result.stderr
+    assert f"maintenance-wsgi disable --redis {redis_url} --fleet default" in result.stderr
     assert "is enabled" in succeed(redis_url, "status")
     succeed(redis_url, "disable")
     result = invoke_fleet(redis_url, "run", "--wait=1", "--disable-on-failure", "--", "true")

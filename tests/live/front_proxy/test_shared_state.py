@@ -207,7 +207,7 @@ def test_own_directory_shows_the_state_but_cannot_switch_off(
     assert mode.is_enabled()
     link = own_directory / ".maintenance.flag"
     assert not link.is_symlink()
-    link.symlink_to(mode.flag_path)
+    link.symlink_to(FileStore(var).flag_path)
 
 
 NGINX = """
