@@ -144,9 +144,10 @@ def _public_address(address: Address) -> str:
 
 def is_public(address: Address) -> bool:
     """Tell whether an address is a global unicast address, and not one for documentation."""
-    known = IPAddress(address.value, address.version)
-    is_unicast = address.version == 4 or address.value >> 125 == 1  # noqa: PLR2004 (2000::/3)
-    is_global = is_unicast and known.is_global() and not known.is_multicast()
+    version, value = address
+    # Not 224.0.0.0/4 (multicast); of IPv6 only 2000::/3, all the global unicast that is in use.
+    is_unicast = value >> 28 != 0b1110 if version == 4 else value >> 125 == 0b001  # noqa: PLR2004 (bits)
+    is_global = is_unicast and IPAddress(value, version).is_global()
     return is_global and address not in _DOCUMENTATION
 
 
