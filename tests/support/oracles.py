@@ -252,8 +252,8 @@ class Gate:
     """The middleware before a shop, with the two files that an input holds."""
 
     def __init__(self) -> None:
-        self._room = TemporaryDirectory()
-        var = Path(self._room.name)
+        self._directory = TemporaryDirectory()
+        var = Path(self._directory.name)
         self.flag, self.list = var / ".maintenance.flag", var / ".maintenance.ip"
         self.flag.touch()
         self.middleware = MaintenanceMiddleware(
