@@ -1,8 +1,8 @@
 """What must hold of any input, whoever wrote it.
 
-Each target takes bytes and asserts. Hypothesis draws them in `test_properties.py`, atheris in `fuzz.py`.
-Texts of a request are latin-1, as servers make them (PEP 3333). Where a target takes several
-texts, `SEPARATOR` stands between them.
+Each target takes bytes and asserts. Hypothesis draws them in `test_properties.py`, atheris in
+`fuzz.py`. Texts of a request are latin-1, as servers make them (PEP 3333). If a target takes
+several texts, `SEPARATOR` stands between them.
 """
 
 import json
