@@ -37,7 +37,7 @@ SECRET = "hunter2%21"  # noqa: S105 (nobody's)
 )
 def test_wrong_url_is_refused_and_not_shown(url: str) -> None:
     result = invoke_fleet(url, "enable")
-    assert result.exit_code == 1, result.output
+    assert result.exit_code == 2, result.output
     assert "invalid Redis URL" in result.stderr
     assert "hunter2" not in result.output
 
@@ -46,7 +46,7 @@ def test_wrong_url_is_refused_and_not_shown(url: str) -> None:
 def test_wrong_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"--node: .* is not a valid name"):
         validate_name("--node", name)
-    assert invoke_fleet("redis://127.0.0.1:1", "status", f"--fleet={name}").exit_code == 1
+    assert invoke_fleet("redis://127.0.0.1:1", "status", f"--fleet={name}").exit_code == 2
 
 
 def test_redis_that_is_not_there() -> None:
