@@ -165,7 +165,7 @@ def test_directory_of_pages_needs_a_general_one(var: Path, tmp_path: Path) -> No
 )
 def test_bad_value_is_named(arguments: list[str], named: str, var: Path) -> None:
     code, lines = invoke_check(var, *arguments)
-    assert code == 1
+    assert code == 2
     assert named in lines[0]
 
 
