@@ -5,6 +5,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.cli import main
 from tests.support.commands import invoke
 from tests.support.data import load_cases
-from tests.support.processes import run
+from tests.support.processes import run, skip_without_root
 
 pytestmark = pytest.mark.usefixtures("var")
 
@@ -420,6 +421,18 @@ def test_directory_that_cannot_serve_is_refused(directory: str, tmp_path: Path) 
     assert result.exit_code == 1
     assert repr(str(tmp_path / directory)) in result.stderr
     assert not (tmp_path / ".maintenance.flag").exists()
+
+
+def test_directory_that_cannot_be_listed_is_enough() -> None:
+    skip_without_root()
+    with TemporaryDirectory() as directory:
+        os.chmod(directory, 0o711)  # noqa: S103 (others may search it, and not list it)
+        os.setresuid(65534, 65534, 0)
+        try:
+            result = invoke("--dir", directory, "status")
+        finally:
+            os.setresuid(0, 0, 0)
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_directory_is_followed_as_the_middleware_follows_it(tmp_path: Path, flag: Path) -> None:

@@ -40,3 +40,25 @@ def test_empty_url_means_the_directory(var: Path, monkeypatch: pytest.MonkeyPatc
     result = invoke("--dir", str(var), "enable", "--redis=")
     assert result.exit_code == 0
     assert os.listdir(var) == [".maintenance.flag"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["enable", "--redis=10.0.0.5"],
+        ["enable", "--redis=redis://127.0.0.1:1/0", "--fleet=a b"],
+        ["enable", "--redis=redis://127.0.0.1:1/0", "--wait=0"],
+        ["enable", "--redis=redis://127.0.0.1:1/0", "--wait=5m"],
+        ["enable", "--redis=redis://127.0.0.1:1/0", "--ip=nope"],
+        ["follow", "--redis=redis://127.0.0.1:1/0", "--node=a b"],
+    ],
+    ids=" ".join,
+)
+def test_value_that_cannot_be_read_is_wrong_usage(
+    arguments: list[str], var: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAINTENANCE_DIR", str(var))
+    result = invoke(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Error: " in result.stderr
+    assert os.listdir(var) == []

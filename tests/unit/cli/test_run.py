@@ -91,6 +91,13 @@ def test_mistake_changes_nothing(arguments: list[str], code: int, named: str, va
     assert os.listdir(var) == []
 
 
+def test_command_that_succeeds_is_told_though_the_state_cannot_be_restored(var: Path) -> None:
+    result = invoke_run(var, "sh", "-c", f"mv {var} {var}.away")
+    assert result.exit_code == 1
+    assert "'sh' succeeded; maintenance mode may still be on" in result.stderr
+    assert f"--dir {var} disable" in result.stderr
+
+
 def test_options_after_the_command_are_its_own(var: Path, tmp_path: Path) -> None:
     script = f'echo "$@" > {tmp_path / "seen"}'
     assert invoke_run(var, "-q", "sh", "-c", script, "sh", "--message", "hi", "-q").stderr == ""
