@@ -349,12 +349,31 @@ def test_unreadable_file_is_not_published(
     assert not flag.exists()
 
 
-@pytest.mark.usefixtures("operator")
-def test_directory_that_is_gone_is_a_fault_until_it_is_back(fleet: RedisStore, var: Path) -> None:
+@pytest.mark.parametrize(
+    ("replace", "fault"),
+    [
+        (Path.exists, "does not exist"),
+        (lambda var: var.symlink_to(var), "cannot be accessed"),
+        (Path.touch, "is not a directory"),
+    ],
+    ids=["gone", "a link to itself", "a file"],
+)
+def test_directory_that_is_lost_is_a_fault_until_it_is_back(
+    replace: Callable[[Path], object], fault: str, fleet: RedisStore, var: Path
+) -> None:
+    fleet.write(None, ON)
     follower = Follower(fleet, FileStore(var), "web1")
-    var.rmdir()
-    with pytest.raises(StateError, match="does not exist"):
+    follower.sync()
+    held = var.rename(var.with_name("held"))
+    replace(var)
+    follower.sync()
+    node = node_of(fleet, "web1")
+    assert node is not None
+    assert (node.health, node.acknowledged) == ("faulty", False)
+    assert fault in node.fault
+    with pytest.raises(StateError, match=fault):
         follower.sync_once()
-    var.mkdir()
+    var.unlink(missing_ok=True)
+    held.rename(var)
     assert follower.sync_once() == 1
     assert fleet.nodes().nodes == []

@@ -56,7 +56,7 @@ def test_node_that_joins_late_takes_the_present_state(
     (var / ".maintenance.ip").write_text("198.51.100.1")
     result = invoke_fleet(redis_url, "follow", "--once", "--dir", str(var), "--node=web1")
     assert result.exit_code == 0, result.output
-    assert "Took version 2 of fleet 'default'" in result.stdout
+    assert "Synchronised with version 2 of fleet 'default'" in result.stdout
     assert snapshot(var) == operator.store.read()
     assert "overwritten by the fleet: no flag, list '198.51.100.1'" in result.stderr
     assert invoke_fleet(redis_url, "follow", "--once", "--dir", str(var)).stderr == ""

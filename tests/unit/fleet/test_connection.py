@@ -46,7 +46,9 @@ def test_wrong_url_is_refused_and_not_shown(url: str) -> None:
 def test_wrong_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"--node: .* is not a valid name"):
         validate_name("--node", name)
-    assert invoke_fleet("redis://127.0.0.1:1", "status", f"--fleet={name}").exit_code == 2
+    result = invoke_fleet("redis://127.0.0.1:1", "status", f"--fleet={name}")
+    assert result.exit_code == 2
+    assert "is not a valid name" in result.stderr
 
 
 def test_redis_that_is_not_there() -> None:
