@@ -13,7 +13,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
-from socket import AF_INET, AF_INET6, inet_pton
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Literal, NamedTuple
 
 from netaddr import IPAddress, IPNetwork
@@ -55,7 +55,8 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         """Return the canonical spelling (RFC 5952)."""
-        return str(IPAddress(self.value, self.version))
+        family, size = (AF_INET, 4) if self.version == 4 else (AF_INET6, 16)  # noqa: PLR2004 (IPv4)
+        return inet_ntop(family, self.value.to_bytes(size))
 
 
 def parse_address(value: str) -> Address | None:

@@ -168,14 +168,15 @@ class RedisStore:
 
         Raises:
             StateError: Redis does not answer or refuses, or the fleet has no state and `create`
-                was not given; nothing is changed.
+                was not given. Nothing is changed; or it is not known whether the change was made,
+                and the message says so.
         """
         # A connection that was idle for the whole of a `window()` block may be dead.
         self.close()
         while True:
             with suppress(ConflictError):
                 before, after = self._try_update(change)
-                # Whatever is read from now on: this is the state to be acknowledged.
+                # Later reads must not replace it: `--wait` would accept another operator's state.
                 self._updated = self.revision
                 return before, after
 

@@ -23,10 +23,10 @@ from typing import Any, cast
 import redis
 
 from maintenance_wsgi import MaintenanceMode
+from maintenance_wsgi.fleet.connection import RedisConnection
 from maintenance_wsgi.fleet.follower import Follower
-from maintenance_wsgi.fleet.mode import FleetMode
-from maintenance_wsgi.fleet.store import Fleet
-from maintenance_wsgi.state.store import Contents
+from maintenance_wsgi.fleet.store import RedisStore
+from maintenance_wsgi.state.store import Change, FileStore, Snapshot
 from tests.support.processes import wait_for
 from tests.support.redis import redis_server
 
@@ -36,16 +36,19 @@ PROCESSES = 4
 class Variables:
     """Stands for the two files of a node."""
 
-    directory = "nowhere"
-
     def __init__(self) -> None:
-        self._contents = Contents(None, b"")
+        self._held = Snapshot(None, b"")
 
-    def contents(self) -> Contents:
-        return self._contents
+    def read(self) -> Snapshot:
+        return self._held
 
-    def put(self, contents: Contents) -> None:
-        self._contents = contents
+    def update(self, change: Change) -> tuple[Snapshot, Snapshot]:
+        before, self._held = self._held, change(self._held)
+        return before, self._held
+
+
+def open_store(url: str, *, create: bool = False) -> RedisStore:
+    return RedisStore(RedisConnection(url), create=create)
 
 
 def follow(url: str, names: list[str], directory: Path | None, ended: Any) -> None:
@@ -55,17 +58,17 @@ def follow(url: str, names: list[str], directory: Path | None, ended: Any) -> No
     for name in names:
         if directory:
             (directory / name).mkdir()
-            mode = MaintenanceMode(directory / name)
+            target = FileStore(directory / name)
         else:
-            mode = cast("MaintenanceMode", Variables())
-        nodes.append(Follower(Fleet(url), mode, name))
-    threads = [threading.Thread(target=node.follow) for node in nodes]
+            target = cast("FileStore", Variables())
+        nodes.append(Follower(open_store(url), target, name))
+    threads = [threading.Thread(target=node.run) for node in nodes]
     for thread in threads:
         thread.start()
         time.sleep(0.002)
     ended.wait()
     for node in nodes:
-        node.end()
+        node.stop()
     for thread in threads:
         thread.join()
 
@@ -80,9 +83,9 @@ def following(url: str, count: int, directory: Path | None) -> Iterator[None]:
     ]
     for process in processes:
         process.start()
-    fleet = Fleet(url)
+    fleet = open_store(url)
     try:
-        wait_for(lambda: sum(n.acknowledged for n in fleet.survey().nodes) == count, 300)
+        wait_for(lambda: sum(n.acknowledged for n in fleet.nodes().nodes) == count, 300)
         yield
     finally:
         ended.set()
@@ -91,16 +94,17 @@ def following(url: str, count: int, directory: Path | None) -> Iterator[None]:
             process.kill()
 
 
-def seconds_to_all(mode: FleetMode, rounds: int) -> list[float]:
+def seconds_to_all(fleet: RedisStore, rounds: int) -> list[float]:
     """Switch so many times; return the seconds from the command to the last acknowledgement."""
     times = []
+    mode = MaintenanceMode(fleet)
     for number in range(rounds):
         start = time.perf_counter()
         if number % 2:
             mode.disable()
         else:
             mode.enable(message=f"round {number}", exemptions=["203.0.113.7", "2001:db8::/32"])
-        *_, called = mode.acknowledgements(120)
+        *_, called = fleet.acknowledgements(120)
         assert not called.missing, called.missing
         times.append(time.perf_counter() - start)
         time.sleep(0.37)  # not in step with the nodes' seconds
@@ -137,14 +141,13 @@ def measure(url: str, count: int, rounds: int, directory: Path | None) -> None:
     client = redis.Redis.from_url(url)
     client.flushall()
     tell_memory(client, "Redis before")
-    with tempfile.TemporaryDirectory() as copy:
-        mode = FleetMode(Fleet(url), copy, begins=True)
-        mode.disable()
-        kind = "with files" if directory else "without files"
-        with following(url, count, directory):
-            tell_memory(client, f"Redis with {count} nodes")
-            tell_load(client, "Redis at rest", 10)
-            tell(f"{count} nodes {kind}", seconds_to_all(mode, rounds))
+    fleet = open_store(url, create=True)
+    MaintenanceMode(fleet).disable()
+    kind = "with files" if directory else "without files"
+    with following(url, count, directory):
+        tell_memory(client, f"Redis with {count} nodes")
+        tell_load(client, "Redis at rest", 10)
+        tell(f"{count} nodes {kind}", seconds_to_all(fleet, rounds))
 
 
 def main() -> None:

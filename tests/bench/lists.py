@@ -16,8 +16,8 @@ from typing import Literal
 
 from netaddr import IPSet
 
-from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.networks import Address
+from maintenance_wsgi.state.reader import StateReader
 from tests.bench.per_request import FLAG, LIST
 from tests.bench.timing import Series, print_table, shuffled_turns
 from tests.support.processes import ROOT, run
@@ -93,10 +93,10 @@ def _intake(library: str, directory: str) -> tuple[float, float]:
 
 
 def _main(library: str, directory: str) -> None:
-    mode = MaintenanceMode(directory)
+    reader = StateReader(directory)
     before = _resident()
     began = perf_counter()
-    kept = _ip_set(mode.list_path) if library == "netaddr" else mode.exempts(Address(4, 1))
+    kept = _ip_set(reader.list_path) if library == "netaddr" else reader.exempts(Address(4, 1))
     seconds = perf_counter() - began
     print(json.dumps([seconds, _resident() - before]))
     del kept

@@ -129,7 +129,7 @@ def is_right(states: list[State], found: Answered) -> bool:
         looked += [(flag, members, seconds) for flag in flags]
     announced = {str(seconds) for on, _, seconds in states if on} if found.code == 503 else {None}
     decided = (found.code, found.mark) in outcomes(looked, found.client)
-    return decided and found.window.retry_after in announced
+    return decided and found.retry_after in announced
 
 
 class Judgement(NamedTuple):

@@ -17,6 +17,7 @@ from typing import Any
 from wsgiref.types import WSGIEnvironment
 
 from maintenance_wsgi import MaintenanceMiddleware
+from maintenance_wsgi.arguments import MAX_SECONDS
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.response.cors import CORSPolicy
 from maintenance_wsgi.response.languages import load_catalogs
@@ -38,7 +39,7 @@ from maintenance_wsgi.response.templates import (
     render_text,
 )
 from maintenance_wsgi.state.exemptions import format_invalid, parse_exemptions, render_exemptions
-from maintenance_wsgi.state.flag import MAX_SECONDS, Window, parse_flag
+from maintenance_wsgi.state.flag import Window, parse_flag
 from tests.support.data import load_cases
 from tests.support.wsgi import shop
 

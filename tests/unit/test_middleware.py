@@ -241,7 +241,11 @@ def test_flag_gone_in_the_middle_of_a_request_is_off(var: Path, flag: Path) -> N
     flag.touch()
     environ = RemovingFlag(make_environ(), flag)
     statuses: list[str] = []
-    body = MaintenanceMiddleware(shop, var)(environ, lambda status, *_: statuses.append(status))
+
+    def start_response(status: str, *_: object) -> Any:
+        statuses.append(status)
+
+    body = MaintenanceMiddleware(shop, var)(environ, start_response)
     assert (statuses, list(body)) == (["200 OK"], [b"shop at /"])
 
 

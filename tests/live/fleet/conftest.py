@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
 
-from maintenance_wsgi.fleet.mode import FleetMode
-from maintenance_wsgi.fleet.store import Fleet
+from maintenance_wsgi import MaintenanceMode
+from maintenance_wsgi.fleet.connection import RedisConnection
+from maintenance_wsgi.fleet.store import RedisStore
 from tests.support.redis import redis_server
 
 
@@ -31,16 +31,15 @@ def redis_url(redis_port: int, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def fleet(redis_url: str) -> Iterator[Fleet]:
-    fleet = Fleet(redis_url)
+def fleet(redis_url: str) -> Iterator[RedisStore]:
+    fleet = RedisStore(RedisConnection(redis_url), create=True)
     yield fleet
     fleet.close()
 
 
 @pytest.fixture
-def operator(fleet: Fleet, tmp_path: Path) -> FleetMode:
-    """Give who switches the fleet, which is off."""
-    (tmp_path / "copy").mkdir()
-    mode = FleetMode(fleet, str(tmp_path / "copy"), begins=True)
+def operator(fleet: RedisStore) -> MaintenanceMode:
+    """Return the mode of the fleet, which is off."""
+    mode = MaintenanceMode(fleet)
     mode.disable()
     return mode

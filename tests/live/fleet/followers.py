@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from maintenance_wsgi import MaintenanceMode
+from maintenance_wsgi.fleet.connection import RedisConnection
 from maintenance_wsgi.fleet.nodes import Node, NodeIdentity
-from maintenance_wsgi.fleet.store import Fleet
-from maintenance_wsgi.state.store import Contents
+from maintenance_wsgi.fleet.store import RedisStore
+from maintenance_wsgi.state.store import FileStore, Snapshot
 from tests.support.processes import COMMAND, environ, wait_for
 
 
@@ -36,12 +36,17 @@ class Process:
 
 @contextmanager
 def follower(
-    url: str, var: Path, node: str, *options: str, prefix: Sequence[str] = (), name: str = "default"
+    url: str,
+    var: Path,
+    node: str,
+    *options: str,
+    prefix: Sequence[str] = (),
+    fleet: str = "default",
 ) -> Iterator[Process]:
     """Run `follow` for a directory until the block ends."""
     log = var.with_name(f"{var.name}-{node}.log")
     command = [*prefix, COMMAND, "--dir", str(var), "follow", "--node", node, *options]
-    variables = environ(MAINTENANCE_REDIS=url, MAINTENANCE_NAME=name)
+    variables = environ(MAINTENANCE_REDIS=url, MAINTENANCE_FLEET=fleet)
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, env=variables, stdout=output, stderr=output, start_new_session=True
@@ -70,33 +75,33 @@ def _is_alive(group: int) -> bool:
 
 
 @contextmanager
-def followers(url: str, directory: Path, *nodes: str, name: str) -> Iterator[dict[str, Path]]:
+def followers(url: str, directory: Path, *nodes: str, fleet: str) -> Iterator[dict[str, Path]]:
     """Run several; yield the directory of each, when all are there."""
     with ExitStack() as stack:
         directories = {node: directory / node for node in nodes}
         for node, var in directories.items():
             var.mkdir()
-            stack.enter_context(follower(url, var, node, name=name))
-        fleet = Fleet(url, name)
-        wait_for(lambda: {node.name for node in fleet.survey().nodes} == set(nodes))
-        fleet.close()
+            stack.enter_context(follower(url, var, node, fleet=fleet))
+        store = RedisStore(RedisConnection(url), fleet)
+        wait_for(lambda: {node.name for node in store.nodes().nodes} == set(nodes))
+        store.close()
         yield directories
 
 
-def node_of(fleet: Fleet, name: str) -> Node | None:
-    return next((node for node in fleet.survey().nodes if node.name == name), None)
+def node_of(fleet: RedisStore, name: str) -> Node | None:
+    return next((node for node in fleet.nodes().nodes if node.name == name), None)
 
 
-def state_of(fleet: Fleet, name: str) -> str:
+def health_of(fleet: RedisStore, name: str) -> str:
     node = node_of(fleet, name)
-    return node.state if node else ""
+    return node.health if node else ""
 
 
-def beat(fleet: Fleet, node: str, fault: str = "") -> None:
+def heartbeat(fleet: RedisStore, node: str, fault: str = "") -> None:
     """Acknowledge the present state, as a follower does."""
-    revision = fleet.read()
-    fleet.beat(NodeIdentity(node, f"{node} here"), revision.name if revision else "", fault)
+    present = fleet.nodes().revision
+    fleet.heartbeat(NodeIdentity(node, f"{node} here"), present, fault)
 
 
-def contents(var: Path) -> Contents:
-    return MaintenanceMode(var).contents()
+def snapshot(var: Path) -> Snapshot:
+    return FileStore(var).read()

@@ -14,11 +14,11 @@ import pytest
 import redis
 
 from maintenance_wsgi import MaintenanceMode, StateError
+from maintenance_wsgi.fleet.connection import RedisConnection
 from maintenance_wsgi.fleet.follower import Follower
-from maintenance_wsgi.fleet.mode import FleetMode
-from maintenance_wsgi.fleet.store import Fleet
-from maintenance_wsgi.state.store import Contents
-from tests.live.fleet.followers import contents, follower, followers, node_of, state_of
+from maintenance_wsgi.fleet.store import RedisStore
+from maintenance_wsgi.state.store import FileStore, Snapshot
+from tests.live.fleet.followers import follower, followers, health_of, node_of, snapshot
 from tests.support.commands import invoke_fleet
 from tests.support.processes import (
     COMMAND,
@@ -35,16 +35,14 @@ from tests.support.redis import redis_server
 
 pytestmark = pytest.mark.servers
 
-ON, OFF = Contents(b"{}\n", b"203.0.113.7"), Contents(None, b"203.0.113.7")
-
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_it_and_the_node_leaves(
-    number: signal.Signals, redis_url: str, fleet: Fleet, operator: FleetMode, var: Path
+    number: signal.Signals, redis_url: str, fleet: RedisStore, operator: MaintenanceMode, var: Path
 ) -> None:
     operator.enable()
     with follower(redis_url, var, "web1") as process:
-        wait_for(lambda: state_of(fleet, "web1") == "current")
+        wait_for(lambda: health_of(fleet, "web1") == "current")
         assert process.end(number) == 0
         assert "Traceback" not in process.log
     assert node_of(fleet, "web1") is None
@@ -52,16 +50,15 @@ def test_signal_ends_it_and_the_node_leaves(
 
 
 def test_node_that_joins_late_takes_the_present_state(
-    redis_url: str, operator: FleetMode, var: Path
+    redis_url: str, operator: MaintenanceMode, var: Path
 ) -> None:
     operator.enable(exemptions=["203.0.113.7"])
     (var / ".maintenance.ip").write_text("198.51.100.1")
-    assert (revision := operator.revision) is not None
     result = invoke_fleet(redis_url, "follow", "--once", "--dir", str(var), "--node=web1")
     assert result.exit_code == 0, result.output
-    assert "Took version 2 of fleet 'default'" in result.stdout
-    assert contents(var) == revision.contents
-    assert "overwritten by the fleet: no flag, list b'198.51.100.1'" in result.stderr
+    assert "Synchronised with version 2 of fleet 'default'" in result.stdout
+    assert snapshot(var) == operator.store.read()
+    assert "overwritten by the fleet: no flag, list '198.51.100.1'" in result.stderr
     assert invoke_fleet(redis_url, "follow", "--once", "--dir", str(var)).stderr == ""
 
 
@@ -71,47 +68,46 @@ def test_state_cannot_be_taken_where_nobody_knows_it(redis_url: str, var: Path) 
     assert "has no state" in result.stderr
 
 
-def test_environment_names_everything(redis_url: str, operator: FleetMode, var: Path) -> None:
+def test_environment_names_everything(redis_url: str, operator: MaintenanceMode, var: Path) -> None:
     operator.enable()
     variables = environ(
-        MAINTENANCE_DIR=str(var), MAINTENANCE_REDIS=redis_url, MAINTENANCE_NAME="other"
+        MAINTENANCE_DIR=str(var), MAINTENANCE_REDIS=redis_url, MAINTENANCE_FLEET="other"
     )
     refused = run(COMMAND, "follow", "--once", env=variables, code=1)
     assert "fleet 'other'" in refused.stderr
-    variables = {**variables, "MAINTENANCE_NAME": "", "MAINTENANCE_NODE": "web1"}
+    variables = {**variables, "MAINTENANCE_FLEET": "", "MAINTENANCE_NODE": "web1"}
     run(COMMAND, "follow", "--once", env=variables)
     assert MaintenanceMode(var).is_enabled()
 
 
 def test_change_by_hand_is_overwritten_and_said(
-    fleet: Fleet, operator: FleetMode, var: Path, caplog: pytest.LogCaptureFixture
+    fleet: RedisStore, operator: MaintenanceMode, var: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = Follower(fleet, MaintenanceMode(var), "web1")
+    one = Follower(fleet, FileStore(var), "web1")
     operator.enable(exemptions=["203.0.113.7"])
     one.sync()
     assert caplog.messages == []
     (var / ".maintenance.flag").unlink()
     (var / ".maintenance.ip").write_bytes(b"x" * 5000)
     one.sync()
-    assert operator.revision is not None
-    assert contents(var) == operator.revision.contents
+    assert snapshot(var) == fleet.read()
     (said,) = caplog.messages
-    assert said.startswith(f"{var}: overwritten by the fleet: no flag, list b'xxx")
-    assert said.endswith("' and 904 bytes more")
+    assert said.startswith(f"{var}: overwritten by the fleet: no flag, list 'xxx")
+    assert said.endswith("xxx...'")
     one.sync()
     assert len(caplog.messages) == 1
 
 
 def test_change_by_hand_is_adopted_where_that_is_wished(
-    fleet: Fleet, operator: FleetMode, var: Path, caplog: pytest.LogCaptureFixture
+    fleet: RedisStore, operator: MaintenanceMode, var: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (var / ".maintenance.ip").write_text("198.51.100.1")
-    one = Follower(fleet, MaintenanceMode(var), "web1", adopt=True)
+    one = Follower(fleet, FileStore(var), "web1", adopt=True)
     one.sync()
-    assert contents(var) == Contents(None, b"")  # what it held before it followed is no change
+    assert snapshot(var) == Snapshot(None, b"")  # what it held before it followed is no change
     MaintenanceMode(var).enable(exemptions=["203.0.113.9"])
     one.sync()
-    assert operator.status().exempt == ("203.0.113.9",)
+    assert operator.status().exemptions == ("203.0.113.9",)
     assert operator.status().enabled
     assert "changed by hand, and published as version 2" in caplog.messages[-1]
     (var / ".maintenance.flag").unlink()
@@ -123,68 +119,66 @@ def test_change_by_hand_is_adopted_where_that_is_wished(
 
 def test_two_of_one_name_are_noticed(
     redis_url: str,
-    fleet: Fleet,
-    operator: FleetMode,
+    fleet: RedisStore,
+    operator: MaintenanceMode,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     operator.enable()
-    twins = []
+    duplicates = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        twins.append(Follower(fleet, MaintenanceMode(tmp_path / name), "web1"))
+        duplicates.append(Follower(fleet, FileStore(tmp_path / name), "web1"))
     for _ in range(3):
-        for twin in twins:
-            twin.sync()
-    assert ["another follower has this name too" in said for said in caplog.messages] == [True] * 2
-    assert state_of(fleet, "web1") == "faulty"
+        for duplicate in duplicates:
+            duplicate.sync()
+    assert ["duplicate node" in said for said in caplog.messages] == [True] * 2
+    assert health_of(fleet, "web1") == "faulty"
     assert "web1  faulty, version 2, seen " in invoke_fleet(redis_url, "status").stdout
     result = invoke_fleet(redis_url, "enable", "--wait=1")
     assert result.exit_code == 1
-    assert "by web1 (another follower has this name)" in result.stderr
+    assert "by web1 (duplicate node: another follower has this name)" in result.stderr
 
 
-def test_successor_of_one_that_was_killed_is_no_twin(
-    redis_url: str, fleet: Fleet, operator: FleetMode, var: Path
+def test_successor_of_one_that_was_killed_is_not_a_duplicate(
+    redis_url: str, fleet: RedisStore, operator: MaintenanceMode, var: Path
 ) -> None:
     operator.enable()
     with follower(redis_url, var, "web1") as first:
-        wait_for(lambda: state_of(fleet, "web1") == "current")
+        wait_for(lambda: health_of(fleet, "web1") == "current")
         first.process.kill()
-    one = Follower(fleet, MaintenanceMode(var), "web1")
+    one = Follower(fleet, FileStore(var), "web1")
     one.sync()
     one.sync()
-    assert state_of(fleet, "web1") == "current"
+    assert health_of(fleet, "web1") == "current"
 
 
 def test_node_that_cannot_write_says_so(
-    fleet: Fleet, operator: FleetMode, var: Path, caplog: pytest.LogCaptureFixture
+    fleet: RedisStore, operator: MaintenanceMode, var: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     operator.enable()
-    one = Follower(fleet, MaintenanceMode(var), "web1")
+    one = Follower(fleet, FileStore(var), "web1")
     (var / ".maintenance.flag").mkdir()
     one.sync()
     one.sync()
     node = node_of(fleet, "web1")
     assert node is not None
-    assert (node.state, node.acknowledged) == ("faulty", False)
-    assert "remove that directory by hand" in node.fault
+    assert (node.health, node.acknowledged) == ("faulty", False)
+    assert "remove that directory" in node.fault
     assert len(caplog.messages) == 1
     with pytest.raises(StateError, match="remove that directory"):
-        one.take()
+        one.sync_once()
     (var / ".maintenance.flag").rmdir()
     one.sync()
-    assert state_of(fleet, "web1") == "current"
+    assert health_of(fleet, "web1") == "current"
 
 
 @pytest.mark.usefixtures("operator")
 def test_lost_announcement_is_made_up_for(
-    redis_url: str, fleet: Fleet, var: Path, redis_port: int
+    redis_url: str, fleet: RedisStore, var: Path, redis_port: int
 ) -> None:
     with follower(redis_url, var, "web1"):
-        wait_for(lambda: state_of(fleet, "web1") == "current")
-        found = fleet.read()
-        assert found is not None
+        wait_for(lambda: health_of(fleet, "web1") == "current")
         with redis.Redis(port=redis_port) as client:
             key = "maintenance-wsgi:{default}:state"
             client.hset(key, mapping={"on": "1", "revision": f"{'0' * 16}-9"})
@@ -199,7 +193,7 @@ def test_redis_killed_and_restarted_empty(tmp_path: Path, var: Path) -> None:
             assert invoke_fleet(redis_url, "enable", "--ip=203.0.113.7").exit_code == 0
             process = stack.enter_context(follower(redis_url, var, "web1"))
             wait_for(MaintenanceMode(var).is_enabled)
-            held = contents(var)
+            held = snapshot(var)
         wait_for(lambda: "does not answer" in process.log)
         assert invoke_fleet(redis_url, "status", "--exit-code").exit_code == 2
         with redis_server(tmp_path, port=redis_port):
@@ -208,10 +202,10 @@ def test_redis_killed_and_restarted_empty(tmp_path: Path, var: Path) -> None:
             result = invoke_fleet(redis_url, "status")
             assert result.exit_code == 1
             assert "unknown whether maintenance is on" in result.stderr
-            assert contents(var) == held
+            assert snapshot(var) == held
             assert process.log.count("does not answer") == 1
             assert invoke_fleet(redis_url, "disable", "--wait=30").exit_code == 0
-            assert contents(var) == Contents(None, b"")
+            assert snapshot(var) == Snapshot(None, b"")
         assert process.end() == 0
 
 
@@ -237,7 +231,7 @@ def commands_of_examples() -> list[str]:
 
 @pytest.mark.parametrize("line", commands_of_examples())
 def test_command_of_an_example_runs(
-    line: str, redis_url: str, fleet: Fleet, operator: FleetMode, var: Path
+    line: str, redis_url: str, fleet: RedisStore, operator: MaintenanceMode, var: Path
 ) -> None:
     operator.enable()
     arguments = line.replace("/state", str(var)).split()
@@ -249,7 +243,7 @@ def test_command_of_an_example_runs(
             if "--once" in line:
                 process.wait(30)
             else:
-                wait_for(lambda: state_of(fleet, "web1") == "current")
+                wait_for(lambda: health_of(fleet, "web1") == "current")
         finally:
             process.terminate()
     assert process.returncode == 0
@@ -289,51 +283,52 @@ def test_partitioned_node_holds_and_heals(tmp_path: Path, var: Path) -> None:
         ) as redis_port,
     ):
         redis_url, there = f"redis://127.0.0.1:{redis_port}/0", f"redis://{address}:{redis_port}/0"
-        fleet = Fleet(redis_url)
+        fleet = RedisStore(RedisConnection(redis_url))
         assert invoke_fleet(redis_url, "enable", "--ip=203.0.113.7").exit_code == 0
         with follower(there, var, "web1", prefix=["ip", "netns", "exec", name]) as process:
-            wait_for(lambda: state_of(fleet, "web1") == "current")
+            wait_for(lambda: health_of(fleet, "web1") == "current")
             assert ip("link", "set", name, "down")
             result = invoke_fleet(redis_url, "disable", "--wait=1")
             assert result.exit_code == 1
             assert "web1 (behind)" in result.stderr
-            wait_for(lambda: state_of(fleet, "web1") == "silent")
-            assert "web1  silent, version 1, seen " in invoke_fleet(redis_url, "status").stdout
+            wait_for(lambda: health_of(fleet, "web1") == "offline")
+            assert "web1  offline, version 1, seen " in invoke_fleet(redis_url, "status").stdout
             result = invoke_fleet(redis_url, "disable", "--wait=1")
             assert result.exit_code == 1
-            assert "Warning: silent, and not waited for: web1" in result.stderr
+            assert "Warning: offline, and not waited for: web1" in result.stderr
             wait_for(lambda: "does not answer" in process.log)
             assert MaintenanceMode(var).is_enabled()
             assert ip("link", "set", name, "up")
-            wait_for(lambda: state_of(fleet, "web1") == "current", 60)
+            wait_for(lambda: health_of(fleet, "web1") == "current", 60)
             assert not MaintenanceMode(var).is_enabled()
         fleet.close()
 
 
-def test_fifty_nodes(redis_url: str, fleet: Fleet, operator: FleetMode, tmp_path: Path) -> None:
+def test_fifty_nodes(
+    redis_url: str, fleet: RedisStore, operator: MaintenanceMode, tmp_path: Path
+) -> None:
     """They are threads of this process, each with its own directory and connections."""
     nodes = []
     for number in range(50):
         var = tmp_path / f"web{number}"
         var.mkdir()
-        nodes.append(Follower(Fleet(redis_url), MaintenanceMode(var), var.name))
-    threads = [threading.Thread(target=node.follow) for node in nodes]
+        nodes.append(Follower(RedisStore(RedisConnection(redis_url)), FileStore(var), var.name))
+    threads = [threading.Thread(target=node.run) for node in nodes]
     try:
         for thread in threads:
             thread.start()
-        wait_for(lambda: len(fleet.survey().nodes) == 50)
+        wait_for(lambda: len(fleet.nodes().nodes) == 50)
         operator.enable(exemptions=["203.0.113.7"])
-        *_, called = operator.acknowledgements(60)
-        assert (len(called.acknowledged), called.missing, called.silent) == (50, [], [])
-        assert operator.revision is not None
+        *_, called = fleet.acknowledgements(60)
+        assert (len(called.acknowledged), called.missing, called.offline) == (50, [], [])
         for number in range(50):
-            assert contents(tmp_path / f"web{number}") == operator.revision.contents
+            assert snapshot(tmp_path / f"web{number}") == fleet.read()
     finally:
         for node in nodes:
-            node.end()
+            node.stop()
         for thread in threads:
             thread.join(60)
-    assert fleet.survey().nodes == []
+    assert fleet.nodes().nodes == []
 
 
 def test_thousand_switches(redis_url: str, tmp_path: Path) -> None:
@@ -348,16 +343,16 @@ def test_thousand_switches(redis_url: str, tmp_path: Path) -> None:
         assert int((var / ".maintenance.ip").read_bytes()) >= number
         seen.append(number)
 
-    with followers(redis_url, tmp_path, "web1", "web2", "web3", name="shop") as directories:
-        fleet = Fleet(redis_url, "shop")
+    with followers(redis_url, tmp_path, "web1", "web2", "web3", fleet="shop") as directories:
+        fleet = RedisStore(RedisConnection(redis_url), "shop")
         with meanwhile(lambda: look(directories["web1"])):
             revision = None
             for number in range(1000):
                 text = b"%d" % number
                 flag = text if number % 2 or number == 998 else None
-                revision = fleet.write(revision, Contents(flag, text))
-            wait_for(lambda: all(node.acknowledged for node in fleet.survey().nodes))
+                revision = fleet.write(revision, Snapshot(flag, text))
+            wait_for(lambda: all(node.acknowledged for node in fleet.nodes().nodes))
         for var in directories.values():
-            assert contents(var) == Contents(b"999", b"999")
+            assert snapshot(var) == Snapshot(b"999", b"999")
         assert seen
         fleet.close()

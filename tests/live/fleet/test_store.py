@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from maintenance_wsgi.fleet.mode import FleetMode
-from maintenance_wsgi.fleet.store import ConflictError, Fleet
-from maintenance_wsgi.state.store import Contents
+from maintenance_wsgi import MaintenanceMode
+from maintenance_wsgi.fleet.connection import RedisConnection
+from maintenance_wsgi.fleet.store import ConflictError, RedisStore
+from maintenance_wsgi.state.store import Snapshot
 from tests.support.commands import invoke_fleet, succeed
 from tests.support.processes import ROOT, free_port, run, running
 from tests.support.redis import redis_server
@@ -29,66 +30,52 @@ BOTH = ["enable", "follow"]
 
 @pytest.mark.parametrize("flag", [None, b"", b"\0\xff", b'{"message": "a"}'])
 @pytest.mark.parametrize("exempt", [b"", b"203.0.113.7", b"# \xff\0\r\n"])
-def test_any_bytes_come_back(flag: bytes | None, exempt: bytes, fleet: Fleet) -> None:
-    written = fleet.write(fleet.read(), Contents(flag, exempt))
-    assert fleet.read() == written
+def test_any_bytes_come_back(flag: bytes | None, exempt: bytes, fleet: RedisStore) -> None:
+    written = fleet.write(fleet.read_revision(), Snapshot(flag, exempt))
+    assert fleet.read_revision() == written
 
 
-def test_versions_count_and_no_change_is_none(fleet: Fleet, redis_url: str) -> None:
+def test_versions_count_and_no_change_is_none(fleet: RedisStore, redis_url: str) -> None:
     for version in (1, 2, 3):
-        fleet.write(fleet.read(), Contents(None, b""))
-        found = fleet.read()
+        fleet.write(fleet.read_revision(), Snapshot(None, b""))
+        found = fleet.read_revision()
         assert found is not None
         assert found.version == version
     succeed(redis_url, "disable")
-    assert fleet.read() == found
+    assert fleet.read_revision() == found
 
 
-def test_version_that_follows_an_older_copy_is_another(fleet: Fleet, redis_port: int) -> None:
+def test_version_that_follows_an_older_copy_is_another(fleet: RedisStore, redis_port: int) -> None:
     """A replica that took over has lost the last change: its number is given again."""
-    first = fleet.write(None, Contents(b"", b""))
-    lost = fleet.write(first, Contents(None, b""))
+    first = fleet.write(None, Snapshot(b"", b""))
+    lost = fleet.write(first, Snapshot(None, b""))
     with redis.Redis(port=redis_port) as client:
         client.hset("maintenance-wsgi:{default}:state", "revision", first.name)
-    second = fleet.write(first, Contents(b"", b"203.0.113.7"))
+    second = fleet.write(first, Snapshot(b"", b"203.0.113.7"))
     assert second.version == lost.version
     assert second.name != lost.name
 
 
-def test_second_of_two_operators_is_told(fleet: Fleet) -> None:
-    found = fleet.write(None, Contents(None, b"203.0.113.7"))
-    first = fleet.write(found, Contents(None, b"203.0.113.8"))
-    with pytest.raises(ConflictError, match="somebody else has changed it meanwhile"):
-        fleet.write(found, Contents(b"", b"203.0.113.9"))
-    assert fleet.read() == first
+def test_write_over_another_revision_is_refused(fleet: RedisStore) -> None:
+    found = fleet.write(None, Snapshot(None, b"203.0.113.7"))
+    first = fleet.write(found, Snapshot(None, b"203.0.113.8"))
+    with pytest.raises(ConflictError, match="another process has changed the state"):
+        fleet.write(found, Snapshot(b"", b"203.0.113.9"))
+    assert fleet.read_revision() == first
 
 
-def test_lists_of_operators_at_once_do_not_mix(
-    fleet: Fleet, redis_url: str, tmp_path: Path
-) -> None:
-    fleet.write(None, Contents(None, b""))
-    added: set[str] = set()
-    refused: list[ConflictError] = []
-
+def test_operators_at_once_lose_nothing(operator: MaintenanceMode, redis_url: str) -> None:
     def add(number: int) -> None:
-        directory = tmp_path / str(number)
-        directory.mkdir()
-        mode = FleetMode(Fleet(redis_url), str(directory))
+        store = RedisStore(RedisConnection(redis_url))
+        mode = MaintenanceMode(store)
         for last in range(20):
-            address = f"10.0.{number}.{last}"
-            try:
-                mode.add_exemptions([address])
-                added.add(address)
-            except ConflictError as error:
-                refused.append(error)
-        mode.fleet.close()
+            mode.add_exemptions([f"10.0.{number}.{last}"])
+        store.close()
 
     in_threads(add, 4)
-    found = fleet.read()
-    assert found is not None
-    assert set(found.contents.exempt.decode().split(",")) == added
-    assert len(added) + len(refused) == 80
-    assert refused
+    added = {f"10.0.{number}.{last}" for number in range(4) for last in range(20)}
+    assert set(operator.exemptions) == added
+    assert len(operator.exemptions) == 80
 
 
 def in_threads(action: Callable[[int], None], count: int) -> None:
@@ -99,39 +86,36 @@ def in_threads(action: Callable[[int], None], count: int) -> None:
         thread.join(60)
 
 
-def test_overlapping_blocks_do_not_fail(fleet: Fleet, redis_url: str, tmp_path: Path) -> None:
-    fleet.write(None, Contents(None, b""))
+@pytest.mark.usefixtures("operator")
+def test_overlapping_blocks_do_not_fail(fleet: RedisStore, redis_url: str) -> None:
     ended: list[int] = []
 
     def hold(number: int) -> None:
-        directory = tmp_path / str(number)
-        directory.mkdir()
-        mode = FleetMode(Fleet(redis_url), str(directory))
+        store = RedisStore(RedisConnection(redis_url))
+        mode = MaintenanceMode(store)
         for _ in range(5):
-            with mode.enabled():
+            with mode.window():
                 assert mode.status().enabled
-        mode.fleet.close()
+        store.close()
         ended.append(number)
 
     in_threads(hold, 4)
     assert sorted(ended) == [0, 1, 2, 3]
-    found = fleet.read()
-    assert found is not None
-    assert found.contents == Contents(None, b"")
+    assert fleet.read() == Snapshot(None, b"")
 
 
 @pytest.mark.parametrize(
     ("options", "userinfo", "commands", "said"),
     [
-        (["--requirepass", "good"], f":{SECRET}@", BOTH, "lets nobody in"),
-        (["--requirepass", "good"], f"u:{SECRET}@", BOTH, "lets nobody in"),
-        (["--requirepass", "good"], "", BOTH, "lets nobody in"),
+        (["--requirepass", "good"], f":{SECRET}@", BOTH, "rejected this user or password"),
+        (["--requirepass", "good"], f"u:{SECRET}@", BOTH, "rejected this user or password"),
+        (["--requirepass", "good"], "", BOTH, "rejected this user or password"),
         ([*USER, "~*", "&*", "+hgetall"], f"u:{SECRET}@", BOTH, "ACL"),
         ([*USER, "~other", "&*", "+@all"], f"u:{SECRET}@", BOTH, "ACL"),
         ([*USER, "~*", "resetchannels", "+@all"], f"u:{SECRET}@", BOTH, "ACL"),
         ([*USER, "~*", "&*", "+@all", "-publish"], f"u:{SECRET}@", BOTH[:1], "ACL"),
         ([*USER, "~*", "&*", "+@all", "-hset"], f"u:{SECRET}@", BOTH, "ACL"),
-        (["--rename-command", "EVAL", ""], "", BOTH, "Redis 5 or newer is needed"),
+        (["--rename-command", "EVAL", ""], "", BOTH, "use Redis 5 or newer"),
         # Redis names the arguments of a command that it does not know.
         (["--rename-command", "AUTH", ""], f":{SECRET}@", BOTH, "with args beginning with: '***'"),
         (["--maxmemory", "1"], "", BOTH, "used memory > 'maxmemory'"),
@@ -171,7 +155,7 @@ def test_change_without_an_answer_may_have_been_made(redis_url: str, redis_port:
 def test_foreign_key_is_left_alone(redis_url: str, redis_port: int) -> None:
     with redis.Redis(port=redis_port) as client:
         client.hset("maintenance-wsgi:{default}:state", "a", "b")
-        assert "holds something else" in invoke_fleet(redis_url, "enable").stderr
+        assert "is not a maintenance-wsgi key" in invoke_fleet(redis_url, "enable").stderr
         client.set("maintenance-wsgi:{default}:state", "a")
         assert "WRONGTYPE" in invoke_fleet(redis_url, "enable").stderr
         assert client.get("maintenance-wsgi:{default}:state") == b"a"
@@ -235,8 +219,8 @@ def test_ways_to_redis(tmp_path: Path) -> None:
             assert f"Message: {message}\n" in succeed(way, "status")
             succeed(way, "follow", "--once", "--dir", str(tmp_path / "var"))
             assert message in (tmp_path / "var/.maintenance.flag").read_text()
-            listener = Fleet(way)
-            with listener.announcements() as wait:
+            listener = RedisStore(RedisConnection(way))
+            with listener.subscribe() as wait:
                 wait(0.1)
             listener.close()
         assert "does not answer" in invoke_fleet(tls_url, "status").stderr

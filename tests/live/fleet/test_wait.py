@@ -10,9 +10,9 @@ import pexpect
 import pytest
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode, StateError
-from maintenance_wsgi.fleet.mode import FleetMode
-from maintenance_wsgi.fleet.store import Fleet
-from tests.live.fleet.followers import beat, contents, follower, followers, state_of
+from maintenance_wsgi.fleet.connection import RedisConnection
+from maintenance_wsgi.fleet.store import RedisStore
+from tests.live.fleet.followers import follower, followers, health_of, heartbeat, snapshot
 from tests.support.commands import invoke_fleet, succeed
 from tests.support.processes import (
     COMMAND,
@@ -31,23 +31,23 @@ def test_waiting_for_nobody_fails(redis_url: str) -> None:
     assert "no node follows this fleet" in result.stderr
 
 
-def test_wait_names_who_has_not_acknowledged(redis_url: str, fleet: Fleet) -> None:
+def test_wait_names_who_has_not_acknowledged(redis_url: str, fleet: RedisStore) -> None:
     succeed(redis_url, "disable")
-    beat(fleet, "web1")
-    beat(fleet, "web2", "another follower has this name")
+    heartbeat(fleet, "web1")
+    heartbeat(fleet, "web2", "another follower has this name")
     result = invoke_fleet(redis_url, "disable", "--wait=1")
     assert result.exit_code == 1
     assert result.stdout == "Disabled maintenance mode\nAcknowledged by 1: web1\n"
     assert "within 1 s by web2 (another follower has this name)" in result.stderr
 
 
-def test_command_is_not_run_before_all_have_acknowledged(redis_url: str, fleet: Fleet) -> None:
+def test_command_is_not_run_before_all_have_acknowledged(redis_url: str, fleet: RedisStore) -> None:
     succeed(redis_url, "disable")
-    beat(fleet, "web1")
+    heartbeat(fleet, "web1")
     result = invoke_fleet(redis_url, "run", "--wait=1", "--", "false")
     assert result.exit_code == 1
     assert "not acknowledged within 1 s by web1 (behind)" in result.stderr
-    assert f"maintenance-wsgi disable --redis {redis_url} --name default" in result.stderr
+    assert f"maintenance-wsgi disable --redis {redis_url} --fleet default" in result.stderr
     assert "is enabled" in succeed(redis_url, "status")
     succeed(redis_url, "disable")
     result = invoke_fleet(redis_url, "run", "--wait=1", "--disable-on-failure", "--", "true")
@@ -56,34 +56,33 @@ def test_command_is_not_run_before_all_have_acknowledged(redis_url: str, fleet: 
     assert "is disabled" in succeed(redis_url, "status")
 
 
-def test_wait_ends_where_somebody_else_switches(
-    redis_url: str, fleet: Fleet, tmp_path: Path
+def test_wait_ends_if_another_operator_switches(
+    redis_url: str, fleet: RedisStore, operator: MaintenanceMode
 ) -> None:
-    mode = FleetMode(fleet, str(tmp_path), begins=True)
-    mode.enable()
-    beat(fleet, "web1")
+    operator.enable()
+    heartbeat(fleet, "web1")
     succeed(redis_url, "disable")
-    with pytest.raises(StateError, match="somebody else has changed it again"):
-        list(mode.acknowledgements(1))
+    with pytest.raises(StateError, match="another process has changed the state again"):
+        list(fleet.acknowledgements(1))
 
 
 def test_every_node_is_switched_and_proves_it(redis_url: str, tmp_path: Path) -> None:
-    with followers(redis_url, tmp_path, "web1", "web2", "web3", name="shop") as directories:
-        result = invoke_fleet(redis_url, "enable", "--name=shop", "--wait=30", "--ip=203.0.113.7")
+    with followers(redis_url, tmp_path, "web1", "web2", "web3", fleet="shop") as directories:
+        result = invoke_fleet(redis_url, "enable", "--fleet=shop", "--wait=30", "--ip=203.0.113.7")
         assert result.exit_code == 0, result.output
         assert "Acknowledged by 3: web1 web2 web3\n" in result.stdout
         for var in directories.values():
             assert call(MaintenanceMiddleware(shop, var)).code == 503
-            assert contents(var) == contents(directories["web1"])
-            assert contents(var).exempt == b"203.0.113.7"
-        assert invoke_fleet(redis_url, "disable", "--name=shop", "--wait=30", "-q").stdout == ""
+            assert snapshot(var) == snapshot(directories["web1"])
+            assert snapshot(var).exemptions == b"203.0.113.7"
+        assert invoke_fleet(redis_url, "disable", "--fleet=shop", "--wait=30", "-q").stdout == ""
         for var in directories.values():
             assert call(MaintenanceMiddleware(shop, var)).code == 200
 
 
 def test_terminal_shows_how_many(redis_url: str, var: Path) -> None:
     with follower(redis_url, var, "web1"):
-        wait_for(lambda: state_of(Fleet(redis_url), "web1"))
+        wait_for(lambda: health_of(RedisStore(RedisConnection(redis_url)), "web1"))
         command = f"{COMMAND} disable --wait=30"
         said = pexpect.run(command, env=environ(MAINTENANCE_REDIS=redis_url), timeout=60)
         assert "1 of 1 nodes have acknowledged" in str(said)
@@ -91,10 +90,10 @@ def test_terminal_shows_how_many(redis_url: str, var: Path) -> None:
 
 @pytest.mark.usefixtures("operator")
 def test_wait_is_patient_with_a_slow_node_and_names_one_that_hangs(
-    redis_url: str, fleet: Fleet, var: Path
+    redis_url: str, fleet: RedisStore, var: Path
 ) -> None:
     with follower(redis_url, var, "web1") as process:
-        wait_for(lambda: state_of(fleet, "web1") == "current")
+        wait_for(lambda: health_of(fleet, "web1") == "current")
         process.send(signal.SIGSTOP)
         result = invoke_fleet(redis_url, "enable", "--wait=1")
         assert result.exit_code == 1
@@ -107,7 +106,7 @@ def test_wait_is_patient_with_a_slow_node_and_names_one_that_hangs(
 
 
 def test_clocks_of_the_nodes_do_not_matter(
-    redis_url: str, fleet: Fleet, operator: FleetMode, tmp_path: Path
+    redis_url: str, fleet: RedisStore, operator: MaintenanceMode, tmp_path: Path
 ) -> None:
     skip_without(shutil.which("faketime"), "Debian's faketime")
     operator.enable()
@@ -116,7 +115,7 @@ def test_clocks_of_the_nodes_do_not_matter(
             (tmp_path / node).mkdir()
             prefix = ["faketime", "-f", skew]
             stack.enter_context(follower(redis_url, tmp_path / node, node, prefix=prefix))
-        wait_for(lambda: {node.name for node in fleet.survey().nodes} == {"early", "late"})
+        wait_for(lambda: {node.name for node in fleet.nodes().nodes} == {"early", "late"})
         result = invoke_fleet(redis_url, "enable", "--message=a", "--wait=30")
         assert result.exit_code == 0, result.output
-        assert [node.state for node in fleet.survey().nodes] == ["current", "current"]
+        assert [node.health for node in fleet.nodes().nodes] == ["current", "current"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
+from maintenance_wsgi.state.store import FileStore
 from tests.live.front_proxy.shops import (
     DEVELOPER,
     EXAMPLE,
@@ -207,7 +208,8 @@ def test_own_directory_shows_the_state_but_cannot_switch_off(
     assert mode.is_enabled()
     link = own_directory / ".maintenance.flag"
     assert not link.is_symlink()
-    link.symlink_to(mode.flag_path)
+    assert isinstance(mode.store, FileStore)
+    link.symlink_to(mode.store.flag_path)
 
 
 NGINX = """

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from maintenance_wsgi import (
@@ -41,7 +41,7 @@ MaintenanceMiddleware(
 assert_type(MaintenanceMiddleware.from_environ(shop), MaintenanceMiddleware)
 assert_type(MaintenanceMiddleware.from_environ("shop.wsgi:application"), MaintenanceMiddleware)
 assert_type(wrap("shop.wsgi:application"), MaintenanceMiddleware)
-assert_type(gate.explain({}).client, str | None)
+assert_type(gate.explain({}).as_dict(), dict[str, Any])
 
 mode = MaintenanceMode("var")
 assert_type(mode.is_enabled(), bool)
@@ -62,13 +62,13 @@ with mode.window(message="We are moving house", disable_on_failure=True) as swit
 status = mode.status()
 assert_type(status, Status)
 assert_type(status.enabled, bool)
-assert_type(status.exempt, tuple[str, ...])
+assert_type(status.exemptions, tuple[str, ...])
 assert_type(status.invalid, tuple[str, ...])
-assert_type(status.message, str | None)
-assert_type(status.until, datetime | None)
-assert_type(status.retry_after, int | None)
-assert_type(status.by, str | None)
-assert_type(status.since, datetime | None)
+assert_type(status.window.message, str | None)
+assert_type(status.window.until, datetime | None)
+assert_type(status.window.retry_after, int | None)
+assert_type(status.window.by, str | None)
+assert_type(status.window.since, datetime | None)
 
 try:
     mode.set_exemptions(["nowhere"])

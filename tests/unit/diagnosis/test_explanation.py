@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maintenance_wsgi import MaintenanceMiddleware
-from maintenance_wsgi.diagnosis.explanation import Explanation, Verdict
+from maintenance_wsgi.diagnosis.explanation import Explanation
+from maintenance_wsgi.gate import Outcome
 from tests.support.commands import invoke
 from tests.support.data import load_cases
 from tests.support.wsgi import header_environ, make_environ, shop, status_of
@@ -29,18 +30,18 @@ def test_way_to_the_answer(var: Path) -> None:
     found = explained(
         var,
         {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": f"x, {EXEMPT}, 10.0.0.2"},
-        trusted_proxies=["10.0.0.0/24", "10.0.0.0/8"],
+        trusted_proxies=["10.0.0.0/24", "unix:"],
     )
-    assert found.verdict is Verdict.EXEMPT
+    assert found.outcome is Outcome.EXEMPT_CLIENT
     assert str(found).splitlines() == [
         "peer     10.0.0.1             trusted by 10.0.0.0/24",
         "header   X-Forwarded-For      'x, 203.0.113.7, 10.0.0.2'",
         " #1      10.0.0.2             trusted by 10.0.0.0/24",
         " #2      203.0.113.7          not trusted",
-        " #3      x                    not looked at: anybody can write this",
-        "client   203.0.113.7          the first hop from the right that is no trusted proxy",
+        " #3      x                    ignored: a client can forge this",
+        "client   203.0.113.7          the rightmost address that is not a trusted proxy",
         "exempt   yes, by 203.0.113.7 (line 3 of the list)",
-        "flag     there",
+        "flag     present",
         "path     /                    not exempt",
         "verdict  let through: the client is exempt",
     ]
@@ -52,7 +53,7 @@ def test_way_to_the_answer(var: Path) -> None:
         pytest.param(
             {"HTTP_X_FORWARDED_FOR": EXEMPT},
             {},
-            "X-Forwarded-For is ignored: if 192.0.2.9",
+            "X-Forwarded-For is ignored: 192.0.2.9 is not a trusted proxy",
             id="xff",
         ),
         pytest.param({"HTTP_FORWARDED": "for=a"}, {}, "Forwarded is ignored", id="forwarded"),
@@ -72,31 +73,34 @@ def test_way_to_the_answer(var: Path) -> None:
         pytest.param(
             {"REMOTE_ADDR": "10.0.0.1"},
             {"trusted_proxies": ["10.0.0.1"], "client_ip_header": "Forwarded"},
-            "let client_ip_header be X-Forwarded-For",
+            "set client_ip_header to X-Forwarded-For",
             id="no-forwarded",
         ),
         pytest.param(
-            {"HTTP_X_MY_IP": EXEMPT}, {"client_ip_header": "X-My-IP"}, "X-My-IP is", id="own-header"
+            {"HTTP_X_MY_IP": EXEMPT},
+            {"client_ip_header": "X-My-IP"},
+            "X-My-IP is ignored",
+            id="own-header",
         ),
         pytest.param(
             {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": f"{EXEMPT}, 172.17.0.1"},
             {"trusted_proxies": ["10.0.0.1"]},
-            "172.17.0.1 is private: one more proxy",
+            "172.17.0.1 is a private address; if it is another",
             id="private-hop",
         ),
         pytest.param(
             {"HTTP_X_REAL_IP": EXEMPT}, {}, f"X-Real-IP holds {EXEMPT}, which is exempt", id="other"
         ),
         pytest.param(
-            {"REMOTE_ADDR": "2001:db8::1"}, {}, "by IPv6, and the list holds IPv4", id="family"
+            {"REMOTE_ADDR": "2001:db8::1"}, {}, "uses IPv6; the list has only IPv4", id="family"
         ),
     ],
 )
-def test_hint_where_a_usual_mistake_shows(
+def test_hint_if_a_usual_mistake_shows(
     environ: dict[str, Any], options: dict[str, Any], hint: str, var: Path
 ) -> None:
     found = explained(var, environ, **options)
-    assert found.verdict is Verdict.BLOCKED
+    assert found.outcome is Outcome.BLOCKED
     assert any(hint in line for line in found.hints), found.hints
 
 
@@ -105,11 +109,11 @@ def test_missing_header_has_no_hops(header: str, var: Path) -> None:
     found = explained(
         var, {"REMOTE_ADDR": "10.0.0.1"}, trusted_proxies=["10.0.0.1"], client_ip_header=header
     )
-    assert found.hops == ()
+    assert found.resolution.hops == found.ignored == ()
     assert "missing or blank" in str(found)
 
 
-def test_no_hint_where_all_is_well(var: Path) -> None:
+def test_no_hint_if_all_is_well(var: Path) -> None:
     assert explained(var, {"REMOTE_ADDR": EXEMPT}).hints == ()
     assert explained(var, {"REMOTE_ADDR": "198.51.100.1"}).hints == ()
 
@@ -117,32 +121,34 @@ def test_no_hint_where_all_is_well(var: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "hop"),
     [
-        ("1.2.3.4, unknown", "unknown              no address: the search ends here"),
-        ("1.2.3.4,", "''                   no address: the search ends here"),
+        ("1.2.3.4, unknown", "unknown              not an address: the search stops here"),
+        ("1.2.3.4,", "''                   not an address: the search stops here"),
     ],
 )
 def test_hop_that_ends_the_search(value: str, hop: str, var: Path) -> None:
     environ = {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": value}
     found = explained(var, environ, trusted_proxies=["10.0.0.1"])
     assert f" #1      {hop}" in str(found)
-    assert found.client is None
+    assert found.resolution.client is None
 
 
 def test_unix_socket_and_single_header(var: Path) -> None:
     environ = {"REMOTE_ADDR": "", "HTTP_X_REAL_IP": "198.51.100.1"}
     found = explained(var, environ, trusted_proxies=["unix:"], client_ip_header="X-Real-IP")
-    assert found.peer.finding == "trusted by unix:"
-    assert found.client == "198.51.100.1"
-    assert "none of the 2 good entries matches; 1 more cannot be read" in found.entry
+    assert found.resolution.peer.trusted_by == "unix:"
+    assert str(found.resolution.client) == "198.51.100.1"
+    assert "none of the 2 valid entries match; 1 more cannot be read" in str(found)
+    assert " #1      198.51.100.1         the one address\n" in str(found)
 
 
 def test_exempt_path_and_off(var: Path, flag: Path) -> None:
     found = explained(var, {"PATH_INFO": "/healthz"}, exempt_paths=["/healthz"])
-    assert (found.verdict, found.path.finding) == (Verdict.EXEMPT_PATH, "exempt")
+    assert found.outcome is Outcome.EXEMPT_PATH
+    assert "path     /healthz             exempt" in str(found)
     flag.unlink()
     found = explained(var, {})
-    assert (found.verdict, found.enabled) == (Verdict.OFF, False)
-    assert "flag     not there" in str(found)
+    assert (found.outcome, found.outcome_if_on) == (Outcome.OFF, Outcome.BLOCKED)
+    assert "flag     missing" in str(found)
     assert found.hints[-1] == "while maintenance is on, this request is blocked: 503"
 
 
@@ -150,18 +156,21 @@ def test_hop_that_decides_is_always_shown(var: Path) -> None:
     value = ", ".join(["203.0.113.66", "198.51.100.1", *["10.0.0.2"] * 40])
     environ = {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": value}
     found = explained(var, environ, trusted_proxies=["10.0.0.0/8"])
-    assert [hop.text for hop in found.hops[-3:]] == ["...", "198.51.100.1", "203.0.113.66"]
-    assert found.hops[-3].finding == "20 more, all trusted"
+    lines = str(found).splitlines()
+    (cut,) = (number for number, line in enumerate(lines) if " ...  " in line)
+    assert lines[cut].endswith("20 more, all trusted")
+    assert lines[cut + 1].split()[1:] == ["198.51.100.1", "not", "trusted"]
+    assert lines[cut + 2].split()[1] == "203.0.113.66"
 
 
 def test_unknown_client_is_not_looked_up(var: Path) -> None:
-    assert explained(var, {"REMOTE_ADDR": ""}).entry.startswith("not looked up")
+    assert "exempt   not looked up" in str(explained(var, {"REMOTE_ADDR": ""}))
 
 
 def test_list_that_cannot_be_read_is_told(var: Path, ip_list: Path) -> None:
     ip_list.unlink()
     ip_list.mkdir()
-    assert "cannot read the list" in explained(var, {}).entry
+    assert "exempt   unknown which entry: " in str(explained(var, {}))
 
 
 CASES = [case for case in load_cases("client_ip.json") if not case.get("config_may_reject")]
@@ -176,9 +185,9 @@ def test_explanation_agrees_with_the_answer(case: dict[str, Any], var: Path, ip_
     )
     environ = make_environ(case["remote_addr"]) | header_environ(case["headers"])
     found = middleware.explain(dict(environ))
-    assert found.client == case["expected"]
+    assert found.as_dict()["client"] == case["expected"]
     admitted = status_of(middleware, environ) == "200 OK"
-    assert (found.verdict is Verdict.EXEMPT) is admitted is (case["expected"] is not None)
+    assert (found.outcome is Outcome.EXEMPT_CLIENT) is admitted is (case["expected"] is not None)
     assert all(line.isprintable() for line in str(found).splitlines())
 
 
@@ -191,8 +200,10 @@ def test_nothing_raises_and_nothing_breaks_a_line(
     found = explained(
         var, environ, trusted_proxies=["unix:", "10.0.0.0/8"], client_ip_header="Forwarded"
     )
-    assert str(found).isascii()
-    assert len(str(found).splitlines()) == 7 + len(found.hops) + len(found.hints)
+    lines = str(found).split("\n")
+    assert all(line.isprintable() for line in lines)
+    hops = len(found.resolution.hops) + len(found.ignored)
+    assert len(lines) == 7 + hops + len(found.hints)
 
 
 def invoke_explain(var: Path, *arguments: str) -> tuple[int, str, str]:
@@ -215,11 +226,15 @@ def test_command_for_a_colleague_behind_nginx(var: Path) -> None:
 def test_command_prints_json(var: Path) -> None:
     _, stdout, _ = invoke_explain(var, EXEMPT, "--json")
     found = json.loads(stdout)
-    assert found["allowed"] is True
-    assert found["outcome"] == "exempt_client"
     assert found["client"] == EXEMPT
     assert found["reason"] == "direct_peer"
+    assert (found["allowed"], found["outcome"]) == (True, "exempt_client")
     assert (found["matched_entry"], found["matched_line"]) == (EXEMPT, 3)
+    assert found["peer"] == {"text": EXEMPT, "address": EXEMPT, "trusted_by": None}
+    _, stdout, _ = invoke_explain(var, "198.51.100.7", "--json")
+    found = json.loads(stdout)
+    assert (found["allowed"], found["outcome"]) == (False, "blocked")
+    assert (found["matched_entry"], found["matched_line"]) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -37,16 +37,16 @@ SECRET = "hunter2%21"  # noqa: S105 (nobody's)
 )
 def test_wrong_url_is_refused_and_not_shown(url: str) -> None:
     result = invoke_fleet(url, "enable")
-    assert result.exit_code == 1, result.output
-    assert "no URL of a Redis" in result.stderr
+    assert result.exit_code == 2, result.output
+    assert "invalid Redis URL" in result.stderr
     assert "hunter2" not in result.output
 
 
 @pytest.mark.parametrize("name", ["", "a b", "{a}", "x" * 300, "-a", "a\n"])
 def test_wrong_name_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"--node: .* is no name"):
+    with pytest.raises(ConfigError, match=r"--node: .* is not a valid name"):
         validate_name("--node", name)
-    assert invoke_fleet("redis://127.0.0.1:1", "status", f"--name={name}").exit_code == 1
+    assert invoke_fleet("redis://127.0.0.1:1", "status", f"--fleet={name}").exit_code == 2
 
 
 def test_redis_that_is_not_there() -> None:

@@ -109,7 +109,11 @@ def test_nobody_slips_in_while_the_links_are_made(
 def test_command_reads_it(config_map: ConfigMap, var: Path) -> None:
     config_map.apply(flag='{"message": "Umzug"}', ip="203.0.113.7")
     found = MaintenanceMode(var).status()
-    assert (found.enabled, found.window.message, found.exempt) == (True, "Umzug", ("203.0.113.7",))
+    assert (found.enabled, found.window.message, found.exemptions) == (
+        True,
+        "Umzug",
+        ("203.0.113.7",),
+    )
 
 
 @contextmanager
