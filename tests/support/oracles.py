@@ -1,8 +1,8 @@
 """What must hold of any input, whoever wrote it.
 
-Each target takes bytes and asserts. Hypothesis draws them in `test_fuzz.py`, atheris in `fuzz.py`.
-Texts of a request are latin-1, as servers make them (PEP 3333). Where a target takes several
-texts, `SEPARATOR` stands between them.
+Each target takes bytes and asserts. Hypothesis draws them in `test_properties.py`, atheris in
+`fuzz.py`. Texts of a request are latin-1, as servers make them (PEP 3333). If a target takes
+several texts, `SEPARATOR` stands between them.
 """
 
 import json
@@ -260,8 +260,8 @@ class Gate:
     """The middleware before a shop, with the two files that an input holds."""
 
     def __init__(self) -> None:
-        self._room = TemporaryDirectory()
-        var = Path(self._room.name)
+        self._directory = TemporaryDirectory()
+        var = Path(self._directory.name)
         self.flag, self.list = var / ".maintenance.flag", var / ".maintenance.ip"
         self.flag.touch()
         self.middleware = MaintenanceMiddleware(
