@@ -165,11 +165,12 @@ class Target:
     def command_line(self, command: str) -> str:
         """Return what to type for another command on this target, without a secret."""
         program, store = self.program.split(), self.redis_store
+        # A URL that came from the environment will come from there again.
+        url = store.connection.redacted_url if store else ""
+        redis = ["--redis", url] if self.redis.typed else []
         if store is None:
-            return shlex.join([*program, "--dir", self.directory, command])
-        # If the URL came from the environment, it will again.
-        url = ["--redis", store.connection.redacted_url] if self.redis.typed else []
-        return shlex.join([*program, command, *url, "--fleet", store.fleet])
+            return shlex.join([*program, "--dir", self.directory, command, *redis])
+        return shlex.join([*program, command, *redis, "--fleet", store.fleet])
 
 
 pass_target = click.make_pass_decorator(Target)

@@ -60,7 +60,9 @@ def time(value: str) -> datetime:
 def seconds(value: str) -> int:
     """Return the number of seconds that decimal digits spell."""
     if not re.fullmatch("[0-9]{1,20}", value):
-        raise click.BadParameter(f"'{printable(value)}' is not a number of seconds; use 300")
+        raise click.BadParameter(
+            f"'{printable(value)}' is not a number of seconds; use for example 300"
+        )
     return int(value)
 
 

@@ -112,6 +112,12 @@ def test_way_to_end_it_can_be_typed(tmp_path: Path) -> None:
     assert f"switch it off with: python -m maintenance_wsgi --dir '{var}' disable" in result.stderr
 
 
+def test_way_to_end_it_leaves_a_fleet_alone_too(var: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAINTENANCE_REDIS", "redis://127.0.0.1:1/0")
+    result = invoke_run(var, "--redis=", "false")
+    assert f"--dir {var} disable --redis ''\n" in result.stderr
+
+
 def test_command_that_cannot_be_executed(var: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_bytes(b"\x7fELF nonsense")
