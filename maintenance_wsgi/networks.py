@@ -12,15 +12,25 @@ import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Literal, NamedTuple
 
-from netaddr import IPAddress, IPNetwork
+from netaddr import (
+    AddrFormatError,
+    IPAddress,
+    IPNetwork,
+    glob_to_cidrs,
+    iprange_to_cidrs,
+    valid_glob,
+)
 
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
 _ADDRESS = re.compile(rf"{_IPV4}|[0-9A-Fa-f:]*:(?:[0-9A-Fa-f]*|{_IPV4})")
+_RANGE = re.compile(rf"({_IPV4})[ \t]*-[ \t]*({_IPV4})")
+_NETMASK = re.compile(rf"({_IPV4})(?:[ \t]*/[ \t]*|[ \t]+/?)({_IPV4}|[0-9]{{1,2}})")
 _PREFIX_LENGTH = re.compile(r"0|[1-9][0-9]{0,2}")
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
 _ZONE = re.compile(r"[0-9A-Za-z._~-]+")
@@ -142,6 +152,31 @@ def is_public(address: Address) -> bool:
     is_unicast = address.version == 4 or address.value >> 125 == 1  # noqa: PLR2004 (2000::/3)
     is_global = is_unicast and known.is_global() and not known.is_multicast()
     return bool(is_global) and known not in _NEW_DOCUMENTATION
+
+
+def intended_networks(value: str) -> str:
+    """Return the CIDR spelling of an IPv4 range, netmask or glob, or of an address with a port.
+
+    Returns:
+        Networks joined by commas; an empty string if the meaning is not clear.
+    """
+    value = value.strip()
+    with suppress(AddrFormatError):
+        if len(value) > _MAX_FORWARDED_ADDRESS:
+            return ""
+        if match := _RANGE.fullmatch(value):
+            is_ascending = IPAddress(match[1]) <= IPAddress(match[2])
+            return _joined(iprange_to_cidrs(match[1], match[2])) if is_ascending else ""
+        if match := _NETMASK.fullmatch(value):
+            return _joined([IPNetwork(f"{match[1]}/{match[2]}").cidr])
+        if valid_glob(value):
+            return _joined(glob_to_cidrs(value))
+    address = parse_forwarded_address(value)
+    return str(address) if address and str(address) != value else ""
+
+
+def _joined(networks: list[IPNetwork]) -> str:
+    return ",".join(map(format_network, networks))
 
 
 def format_network(network: IPNetwork) -> str:

@@ -19,7 +19,7 @@ from maintenance_wsgi.state.exemptions import (
     LIST_LIMIT,
     LIST_NAME,
     Entry,
-    printable_entry,
+    quoted,
     read_entries,
 )
 from maintenance_wsgi.state.flag import FLAG_LIMIT, FLAG_NAME, parse_flag
@@ -75,7 +75,7 @@ def _check_readable(path: str, user: User, limit: int) -> Iterator[str]:
         yield f"{path}: is a dangling symlink; create its target, or remove the link"
     elif os.path.lexists(path):
         try:
-            files.read_bytes(path, limit=limit)
+            files.read_file(path, limit)
             readable = user.can_read(path)
         except PermissionError:
             yield f"{path}: you cannot read it; run this as root to check it for {user.name}"
@@ -100,7 +100,7 @@ def _check_list(path: str, user: User, proxies: list[IPNetwork]) -> Iterator[str
     yield from _check_readable(path, user, LIST_LIMIT)
     for entry in read_entries(_bytes(path, LIST_LIMIT)):
         if fault := _fault(entry, proxies):
-            yield f"{path}: line {entry.line}: '{printable_entry(entry.text)}' {fault}"
+            yield f"{path}: line {entry.line}: {quoted(entry.text)} {fault}"
 
 
 def _fault(entry: Entry, proxies: list[IPNetwork]) -> str:
@@ -122,7 +122,7 @@ def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
 
 def _bytes(path: str, limit: int) -> bytes:
     try:
-        return files.read_bytes(path, limit=limit)[0]
+        return files.read_file(path, limit).data
     except OSError:
         return b""  # _check_readable has told why
 

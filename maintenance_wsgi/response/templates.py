@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from html import escape
 from importlib.resources import files
 from typing import NamedTuple
@@ -205,7 +205,7 @@ class CustomPage:
         if file is None:
             file = self._files[path] = CachedFile(
                 path,
-                partial(Template, placeholders=CUSTOM_PLACEHOLDERS, language=language),
+                lambda contents: Template(contents.data, CUSTOM_PLACEHOLDERS, language),
                 limit=PAGE_LIMIT,
                 fallback="the built-in page is served",
             )

@@ -10,7 +10,7 @@ from operator import attrgetter
 from threading import Lock
 from typing import Generic, TypeVar
 
-from maintenance_wsgi.state.files import NOT_FOUND, read_bytes
+from maintenance_wsgi.state.files import NOT_FOUND, Contents, read_file
 
 T = TypeVar("T")
 
@@ -58,13 +58,13 @@ class CachedFile(Generic[T]):
 
     Args:
         path: the file; a link is followed at each read.
-        parse: makes the value from the bytes; called once per version.
+        parse: makes the value from the contents; called once per version.
         limit: bytes; a larger file is refused.
         fallback: what happens if the file cannot be read, for the log.
     """
 
     def __init__(
-        self, path: str, parse: Callable[[bytes], T], *, limit: int, fallback: str
+        self, path: str, parse: Callable[[Contents], T], *, limit: int, fallback: str
     ) -> None:
         self.path = path
         self._parse = parse
@@ -107,7 +107,7 @@ class CachedFile(Generic[T]):
 
     def warn_once(self, error: OSError) -> None:
         """Log that the file cannot be read; the same warning is repeated only after a success."""
-        warning = f"{error}; {self._fallback}"
+        warning = f"{self.path}: {error.strerror}; {self._fallback}"
         if warning != self._last_warning:
             self._last_warning = warning
             _logger.warning("%s", warning)
@@ -127,10 +127,10 @@ class CachedFile(Generic[T]):
 
     def _read(self, seen: _Version[T] | None) -> _Version[T]:
         begun = time.monotonic_ns()
-        data, status = read_bytes(self.path, limit=self._limit)
-        digest = sha256(data).digest()
-        value = seen.value if seen and seen.digest == digest else self._parse(data)
-        signature, first_read = _signature(status), time.monotonic_ns()
+        contents = read_file(self.path, self._limit)
+        digest = sha256(contents.data).digest()
+        value = seen.value if seen and seen.digest == digest else self._parse(contents)
+        signature, first_read = _signature(contents.status), time.monotonic_ns()
         if seen and seen.signature == signature:
             first_read = seen.first_read
         trusted = signature if begun - first_read >= _SETTLING_TIME else None

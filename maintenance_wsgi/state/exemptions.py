@@ -1,11 +1,13 @@
-"""`.maintenance.ip`: read leniently, because people edit it; written strictly.
+"""`.maintenance.ip`: read leniently about spelling, strictly about doubt; written as Magento does.
 
-What is written has Magento's own form, so that a shop on the same directory reads it too.
+An address that somebody has commented out, in whatever way, or only mentions in a note, must not
+be exempt. So what follows an unreadable word in its piece of a line is not believed.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from string import punctuation
 from typing import NamedTuple
 
 from netaddr import IPNetwork
@@ -13,7 +15,7 @@ from netaddr import IPNetwork
 from maintenance_wsgi.arguments import string_tuple
 from maintenance_wsgi.errors import EntryError
 from maintenance_wsgi.grammar import printable
-from maintenance_wsgi.networks import format_network, parse_network
+from maintenance_wsgi.networks import format_network, intended_networks, parse_network
 
 LIST_NAME = ".maintenance.ip"
 LIST_LIMIT = 64 * 1024 * 1024  # bytes
@@ -23,22 +25,49 @@ Networks = tuple[IPNetwork, ...]
 # What Magento's reader trims from both ends of the file.
 _TRIMMED = " \t\n\r\0\x0b"
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_SEPARATORS = re.compile(r"[, \t]+")
+# A line that begins so is a comment in some tool: "*", "-", "//", "[", quotes. ":" begins "::1".
+_COMMENT_LINE = re.compile(rf"[ \t]*[{re.escape(punctuation.translate(dict.fromkeys(b',:')))}]")
+_COMMENT = re.compile(r"#|(?:(?<=[ \t,])|^)(?://|;)")
+_BLANKS = re.compile(r"[ \t]+")
 _SHOWN = 10
 
 
 class Entry(NamedTuple):
-    """A piece of the list.
+    """A word of the list.
 
     Attributes:
         line: number of its line, from 1.
-        text: what stands there.
+        text: the word.
         network: the network that it spells, or None if it is not valid.
+        piece: what stands between the commas around it.
     """
 
     line: int
     text: str
     network: IPNetwork | None
+    piece: str = ""
+
+    def __str__(self) -> str:
+        """Return the word, safe to print, with its line and the spelling that was meant."""
+        meant = intended_networks(self.piece) or intended_networks(self.text)
+        return f"{quoted(self.text)} (line {self.line}{f', use {meant}' if meant else ''})"
+
+
+@dataclass(slots=True)
+class InvalidEntries:
+    """The first ten invalid entries of a list, and their number; `str()` fits on one line."""
+
+    first: list[Entry] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, entry: Entry) -> None:
+        """Count an entry."""
+        self.count += 1
+        if self.count <= _SHOWN:
+            self.first.append(entry)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.first)) + _more(self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,54 +80,77 @@ class ExemptionList:
         has_comments: whether the list holds comments, which a rewrite cannot keep.
     """
 
-    networks: Networks = ()
-    invalid: tuple[Entry, ...] = ()
-    has_comments: bool = False
+    networks: Networks
+    invalid: InvalidEntries
+    has_comments: bool
 
 
-def printable_entry(text: str) -> str:
+def quoted(text: str) -> str:
     """Return a string from the list for a message: a look-alike of a digit shows as an escape."""
-    return printable(text, 64).encode("ascii", "backslashreplace").decode("ascii")
-
-
-def format_invalid(entries: Sequence[Entry]) -> str:
-    """Return the first invalid entries with their lines, safe to print on one line."""
-    shown = ", ".join(
-        f"'{printable_entry(entry.text)}' (line {entry.line})" for entry in entries[:_SHOWN]
-    )
-    more = len(entries) - _SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown
+    return f"'{printable(text, 64).encode('ascii', 'backslashreplace').decode('ascii')}'"
 
 
 def read_entries(data: bytes) -> Iterator[Entry]:
     """Yield the entries of a list, valid or not; any bytes are a list.
 
-    Commas, spaces, tabs and line ends separate entries; `#` starts a comment that runs to the end
-    of its line. The list is UTF-8, a byte order mark is dropped, and invalid UTF-8 makes its entry
-    invalid.
+    A line has pieces, separated by commas, and a piece has words, separated by blanks. `#`, and a
+    word that begins with `//` or `;`, start a comment to the end of the line. A line that begins
+    with ASCII punctuation other than `,` and `:` is a comment. The list is UTF-8, or UTF-16 with
+    its byte order mark; a byte that cannot be decoded makes its word invalid.
     """
-    content = data.decode("utf-8-sig", "backslashreplace")
+    for number, line in _lines(data):
+        for piece in _without_comment(line).split(","):
+            for word in filter(None, _BLANKS.split(piece)):
+                network = parse_network(word)
+                if network is None or not has_clients(network):
+                    yield Entry(number, word, None, piece)
+                    break
+                yield Entry(number, word, network)
+
+
+def _lines(data: bytes) -> Iterator[tuple[int, str]]:
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    content = data.decode(encoding, "backslashreplace")
     body = content.lstrip(_TRIMMED)
     first = 1 + len(_LINE_END.findall(content[: len(content) - len(body)]))
-    for number, line in enumerate(_LINE_END.split(body.rstrip(_TRIMMED)), first):
-        for entry in filter(None, _SEPARATORS.split(line.partition("#")[0])):
-            yield Entry(number, entry, parse_network(entry))
+    return enumerate(_LINE_END.split(body.rstrip(_TRIMMED)), first)
 
 
-def valid_networks(data: bytes, invalid: list[Entry]) -> Iterator[IPNetwork]:
-    """Yield the networks of a list one by one; append the invalid entries to `invalid`."""
+def _without_comment(line: str) -> str:
+    if _COMMENT_LINE.match(line):
+        return ""
+    comment = _COMMENT.search(line)
+    return line[: comment.start()] if comment else line
+
+
+def has_clients(network: IPNetwork) -> bool:
+    """Tell whether a client can have an address of the network.
+
+    None can in 0.0.0.0/8, 224.0.0.0/4, 255.0.0.0/8 (RFC 6890, RFC 5771), ff00::/8 and `::`
+    (RFC 4291): such an entry is a mistake, a netmask for example.
+    """
+    value, length = network.value or 0, network.prefixlen
+    if network.version == 4:  # noqa: PLR2004 (IPv4)
+        is_multicast = value >> 28 == 0xE and length >= 4  # noqa: PLR2004 (224.0.0.0/4)
+        return not is_multicast and not (value >> 24 in {0, 255} and length >= 8)  # noqa: PLR2004 (bits)
+    return not (value >> 120 == 0xFF and length >= 8) and (value > 0 or length < 128)  # noqa: PLR2004 (bits)
+
+
+def valid_networks(data: bytes, invalid: InvalidEntries) -> Iterator[IPNetwork]:
+    """Yield the networks of a list one by one; add the invalid entries to `invalid`."""
     for entry in read_entries(data):
         if entry.network is None:
-            invalid.append(entry)
+            invalid.add(entry)
         else:
             yield entry.network
 
 
 def parse_exemptions(data: bytes) -> ExemptionList:
     """Return what the bytes of a list say."""
-    invalid: list[Entry] = []
+    invalid = InvalidEntries()
     networks = tuple(valid_networks(data, invalid))
-    return ExemptionList(networks, tuple(invalid), b"#" in data)
+    has_comments = any(_without_comment(line) != line for _, line in _lines(data))
+    return ExemptionList(networks, invalid, has_comments)
 
 
 def parse_entries(entries: Iterable[str]) -> Networks:
@@ -108,24 +160,24 @@ def parse_entries(entries: Iterable[str]) -> Networks:
         EntryError: strings are not valid addresses or networks; the message names them.
         ConfigTypeError: `entries` is not a list of strings.
     """
-    networks = {entry: parse_network(entry) for entry in string_tuple("exemptions", entries)}
-    if invalid := tuple(entry for entry, network in networks.items() if network is None):
-        raise EntryError(_invalid_message(invalid), invalid)
+    strings = string_tuple("exemptions", entries)
+    networks = {entry: parse_network(entry.strip()) for entry in strings}
+    invalid = [entry for entry, found in networks.items() if not found or not has_clients(found)]
+    if invalid:
+        raise EntryError(_invalid_message(invalid), tuple(invalid))
     return tuple(network for network in networks.values() if network is not None)
 
 
 def _invalid_message(entries: Sequence[str]) -> str:
-    shown = ", ".join(f"'{printable_entry(entry)}'" for entry in entries[:_SHOWN])
-    more = f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
-    are = (
-        "is not a valid IP address or network"
-        if len(entries) == 1
-        else "are not valid IP addresses or networks"
-    )
-    return (
-        f"exemptions: {shown}{more} {are}; use 203.0.113.7, 10.0.0.0/8, 2001:db8::7"
-        " or 2001:db8::/32"
-    )
+    shown = ", ".join(map(quoted, entries[:_SHOWN])) + _more(len(entries))
+    meant = next(filter(None, map(intended_networks, entries[:_SHOWN])), "")
+    wrong = "is not a valid address or network" if len(entries) == 1 else "are not valid"
+    remedy = meant or "203.0.113.7, 10.0.0.0/8, 2001:db8::7 or 2001:db8::/32"
+    return f"exemptions: {shown} {wrong}; use {remedy}"
+
+
+def _more(count: int) -> str:
+    return f" and {count - _SHOWN} more" if count > _SHOWN else ""
 
 
 def canonical_entries(networks: Iterable[IPNetwork]) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
-"""Small files that people and programs edit: read without blocking, replaced atomically.
+"""Small files in a directory that may be hostile: read without blocking, replaced atomically.
 
-A reader sees the old bytes or the new ones, and a writer that fails leaves the old ones.
+A user who may write the directory could place a link, a pipe or a lease there, and swap files at
+any moment. So everything is relative to one open descriptor, no name is resolved twice, and root
+acts in another user's directory with that user's rights only.
 """
 
 import errno
@@ -9,94 +11,235 @@ import logging
 import os
 import secrets
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from typing import NamedTuple
 
 NOT_FOUND = (FileNotFoundError, NotADirectoryError)
 _logger = logging.getLogger("maintenance_wsgi")
 _LOCK_SECONDS = 5
 _MAX_LINKS = 40  # the kernel's own limit
+_SHARED = stat.S_IWGRP | stat.S_IWOTH
+# The number of the system call setgroups, which glibc's own function makes for every thread.
+_SETGROUPS = {"x86_64": 116, "i686": 206, "armv7l": 206, "s390x": 206, "ppc64le": 81}
+_SETGROUPS_ELSEWHERE = 159  # aarch64, riscv64, loongarch64
 
 
-def read_bytes(path: str, *, limit: int) -> tuple[bytes, os.stat_result]:
-    """Return a regular file's bytes and the status that belongs to them.
+class Contents(NamedTuple):
+    """What a file held when it was read.
 
-    Args:
-        path: the file; a link is followed.
-        limit: bytes; a larger file is refused.
+    Attributes:
+        data: its bytes.
+        status: its status, which belongs to these bytes.
+        is_own: whether the acting user, the directory's owner or root owns it. The bytes of a
+            foreign file must not be shown: a link may lead to a secret.
+    """
+
+    data: bytes
+    status: os.stat_result
+    is_own: bool
+
+
+class _Rights(NamedTuple):
+    """The user whose rights root takes for a file operation."""
+
+    uid: int
+    gid: int
+
+
+class _Place(NamedTuple):
+    """A name in an open directory, and the rights to act there; None for the process's own."""
+
+    parent: int
+    name: str
+    rights: _Rights | None
+
+
+class Directory:
+    """A directory that is open. Made by `open_directory`."""
+
+    def __init__(self, path: str, stack: ExitStack) -> None:
+        self.path: str = path
+        self._stack = stack
+        self._descriptor = self._keep(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
+        self._status = os.fstat(self._descriptor)
+
+    def lock(self) -> None:
+        """Keep other writers out until the directory is closed; readers need no lock.
+
+        The lock lies on the directory itself, leaves no file behind and ends with the process. If
+        it cannot be taken within 5 s, or the file system has no locks, the write goes ahead: a
+        stuck lock must not keep a site open.
+        """
+        with suppress(OSError):
+            if _lock(self._descriptor):
+                # Closing is not enough: a child that was forked since then has the descriptor too.
+                self._stack.callback(fcntl.flock, self._descriptor, fcntl.LOCK_UN)
+            else:
+                seconds = _LOCK_SECONDS
+                _logger.warning("%s: still locked after %s s; written anyway", self.path, seconds)
+
+    def find(self, name: str) -> "File":
+        """Return the file of that name, or the target of its link; it need not exist.
+
+        If a link is not followed, reading and replacing the file raise the reason.
+        """
+        entry = _Place(self._descriptor, name, _narrowed(None, self._status))
+        owners = {self._status.st_uid, 0, entry.rights.uid if entry.rights else os.geteuid()}
+        try:
+            return File(owners, entry, *self._follow(entry))
+        except OSError as error:
+            return File(owners, entry, entry, None, error)
+
+    def _follow(self, place: _Place) -> tuple[_Place, os.stat_result | None]:
+        """Follow links by their text, so that no magic link of `/proc` leads elsewhere."""
+        parent, name, rights = place
+        holder, parts, links = self._status, [name], 0
+        while True:
+            part = parts.pop()
+            try:
+                found = self._open(part, parent, rights)
+            except FileNotFoundError:
+                if parts:
+                    raise
+                return _Place(parent, part, rights), None
+            status = os.fstat(found)
+            if stat.S_ISLNK(status.st_mode):
+                _check_link(status, holder, rights, part)
+                links += 1
+                if links > _MAX_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+                text = os.readlink("", dir_fd=found)
+                parts += [piece for piece in reversed(text.split("/")) if piece not in {"", "."}]
+                if not text.startswith("/"):
+                    continue
+                found = self._open("/", parent, rights)
+                status = os.fstat(found)
+            elif not parts:
+                return _Place(parent, part, rights), status
+            parent, holder, rights = found, status, _narrowed(rights, status)
+
+    def _open(self, name: str, parent: int, rights: _Rights | None) -> int:
+        with _acting_with(rights):
+            return self._keep(os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent))
+
+    def _keep(self, descriptor: int) -> int:
+        self._stack.callback(os.close, descriptor)
+        return descriptor
+
+
+@contextmanager
+def open_directory(path: str) -> Iterator[Directory]:
+    """Open a directory for the time of a block; links in its path are followed.
+
+    Raises:
+        OSError: the directory cannot be opened.
+    """
+    with ExitStack() as stack:
+        yield Directory(path, stack)
+
+
+class File:
+    """A file whose place has been found, so that its name is not resolved again."""
+
+    def __init__(
+        self,
+        owners: set[int],
+        entry: _Place,
+        place: _Place,
+        status: os.stat_result | None,
+        fault: OSError | None = None,
+    ) -> None:
+        self._owners = owners
+        self._entry = entry
+        self._place = place
+        self._status = status
+        self._fault = fault
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether a link leads to the file."""
+        return self._place is not self._entry and self._place != self._entry
+
+    def read(self, limit: int) -> Contents:
+        """Return the bytes of a regular file, of which there may be `limit`.
+
+        Raises:
+            OSError: the file is missing, unreadable, not a regular file, or too large.
+        """
+        if self._fault:
+            raise self._fault
+        parent, name, rights = self._place
+        # Without O_NONBLOCK, opening a pipe would wait for its writer, and so would the request.
+        with _acting_with(rights):
+            opened = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=parent)
+        with open(opened, "rb") as file:
+            status = os.fstat(opened)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "Not a regular file", name)
+            # The size in the status proves nothing: files of /proc have 0 bytes there.
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise OSError(errno.EFBIG, f"Larger than {limit} bytes", name)
+        return Contents(data, status, status.st_uid in self._owners)
+
+    @contextmanager
+    def replaced(self, data: bytes | None) -> Iterator[None]:
+        """Replace the file's bytes at the end of the block, atomically and durably.
+
+        Everything that can fail (space, permissions) happens on entry, so that several files are
+        replaced together or not at all. The file keeps its mode and, if the user may set them, its
+        owner and group; a new file gets `0666 & ~umask`.
+
+        Args:
+            data: the new bytes; None removes the file, or the link that leads to it.
+
+        Raises:
+            OSError: the file is as it was.
+        """
+        if data is None:
+            yield
+            _remove(self._entry)
+            return
+        if self._fault:
+            raise self._fault
+        parent, name, rights = self._place
+        temporary = _Place(parent, f"{name}.{secrets.token_hex(8)}.tmp", rights)
+        try:
+            self._write(temporary, data)
+            yield
+            with _acting_with(rights):
+                os.replace(temporary.name, name, src_dir_fd=parent, dst_dir_fd=parent)
+        except BaseException:
+            with suppress(OSError):
+                _remove(temporary)
+            raise
+        _sync(self._place)
+
+    def _write(self, place: _Place, data: bytes) -> None:
+        # The kernel applies the umask to this mode; reading the umask would mean setting it.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with _acting_with(place.rights):
+            descriptor = os.open(place.name, flags, 0o666, dir_fd=place.parent)
+            with open(descriptor, "wb") as file:
+                if self._status and stat.S_ISREG(self._status.st_mode):
+                    _copy_owner_and_mode(self._status, descriptor)
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+
+
+def read_file(path: str, limit: int) -> Contents:
+    """Return the bytes of a regular file, of which there may be `limit`.
 
     Raises:
         OSError: the file is missing, unreadable, not a regular file, or too large.
     """
-    with open(path, "rb", opener=_open_without_blocking) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "Not a regular file", path)
-        if status.st_size > limit:
-            raise OSError(errno.EFBIG, f"Larger than {limit} bytes", path)
-        return file.read(), status
-
-
-def _open_without_blocking(path: str, flags: int) -> int:
-    # Opening a named pipe would wait for its writer, and so would the request.
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-@contextmanager
-def atomic_write(path: str, data: bytes | None) -> Iterator[None]:
-    """Replace a file's bytes at the end of the block, atomically and durably.
-
-    Everything that can fail (space, permissions) happens on entry, so that several files are
-    replaced together or not at all. A link is followed to its target. The file keeps its mode and,
-    if the user may set them, its owner and group; a new file gets `0666 & ~umask`.
-
-    Args:
-        path: the file, which need not exist.
-        data: its new bytes; None removes the file (or the link).
-
-    Raises:
-        OSError: the file is as it was.
-    """
-    if data is None:
-        yield
-        remove(path)
-        return
-    target = resolve_link(path)
-    temporary = f"{target}.{secrets.token_hex(8)}.tmp"
-    try:
-        _write_new(temporary, data, like=target)
-        yield
-        os.replace(temporary, target)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _sync_directory(os.path.dirname(target))
-
-
-def resolve_link(path: str) -> str:
-    """Return the target of a link, which need not exist; without a link, the path itself.
-
-    Raises:
-        OSError: the path cannot be accessed. `os.path.realpath` and `os.path.islink` would answer
-            that it is not a link, and a writer would then replace the link by a regular file.
-    """
-    for _ in range(_MAX_LINKS):
-        try:
-            path = os.path.join(os.path.dirname(path), os.readlink(path))
-        except OSError as error:
-            if error.errno in {errno.EINVAL, errno.ENOENT}:
-                return path
-            raise
-    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-
-
-def remove(path: str) -> None:
-    """Remove a file or a link, durably; a missing file is not an error."""
-    with suppress(*NOT_FOUND):
-        os.unlink(path)
-    _sync_directory(os.path.dirname(path))
+    folder, name = os.path.split(path)
+    with open_directory(folder) as directory:
+        return directory.find(name).read(limit)
 
 
 def directory_error(path: str) -> str:
@@ -114,26 +257,18 @@ def directory_error(path: str) -> str:
     return f"directory: {path!r} is not a directory; use another path"
 
 
-@contextmanager
-def directory_lock(directory: str) -> Iterator[None]:
-    """Keep other writers out of a directory for the time of a block.
+def stat_or_lstat(path: str) -> os.stat_result:
+    """Return the status of a file, or of the link itself if its target cannot be accessed.
 
-    Readers need no lock. The lock lies on the directory itself, leaves no file behind and ends
-    with the process. If it cannot be taken within 5 s, or the file system has no locks, the write
-    goes ahead: a stuck lock must not keep a site open.
+    Raises:
+        OSError: the file does not exist, or its directory cannot be searched.
     """
-    with ExitStack() as stack:
-        with suppress(OSError):
-            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-            stack.callback(os.close, descriptor)
-            if _lock(descriptor):
-                # Closing is not enough: a child that was forked since then has the descriptor too.
-                stack.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)
-            else:
-                _logger.warning(
-                    "%s: still locked after %s s; written anyway", directory, _LOCK_SECONDS
-                )
-        yield
+    try:
+        return os.stat(path)
+    except NOT_FOUND:
+        raise
+    except OSError:
+        return os.lstat(path)
 
 
 def _lock(descriptor: int) -> bool:
@@ -149,31 +284,20 @@ def _lock(descriptor: int) -> bool:
             return True
 
 
-def stat_or_lstat(path: str) -> os.stat_result:
-    """Return the status of a file, or of the link itself if its target cannot be accessed.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        NotADirectoryError: a part of its path is not a directory.
-        OSError: its directory cannot be searched.
-    """
-    try:
-        return os.stat(path)
-    except NOT_FOUND:
-        raise
-    except OSError:
-        return os.lstat(path)
+def _remove(place: _Place) -> None:
+    with _acting_with(place.rights), suppress(*NOT_FOUND):
+        os.unlink(place.name, dir_fd=place.parent)
+    _sync(place)
 
 
-def _write_new(path: str, data: bytes, *, like: str) -> None:
-    # The kernel applies the umask to this mode; a process cannot read its umask without setting it.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    with open(descriptor, "wb") as file:
-        with suppress(FileNotFoundError):
-            _copy_owner_and_mode(os.stat(like), descriptor)
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
+def _sync(place: _Place) -> None:
+    # Some file systems cannot sync a directory; the change itself has been made.
+    with suppress(OSError), _acting_with(place.rights):
+        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=place.parent)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _copy_owner_and_mode(old: os.stat_result, descriptor: int) -> None:
@@ -181,14 +305,59 @@ def _copy_owner_and_mode(old: os.stat_result, descriptor: int) -> None:
         os.fchown(descriptor, -1, old.st_gid)
     with suppress(OSError):
         os.fchown(descriptor, old.st_uid, -1)
-    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+    os.fchmod(descriptor, old.st_mode & 0o777)
 
 
-def _sync_directory(directory: str) -> None:
-    # Some file systems cannot sync a directory; the change itself has been made.
-    with suppress(OSError):
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _check_link(
+    link: os.stat_result, holder: os.stat_result, rights: _Rights | None, name: str
+) -> None:
+    with suppress(FileNotFoundError):
+        if link.st_dev == os.stat("/proc").st_dev:
+            raise OSError(errno.ELOOP, "A link of /proc is not followed", name)
+    owners = {holder.st_uid, 0, rights.uid if rights else os.geteuid()}
+    if holder.st_mode & _SHARED and link.st_uid not in owners:
+        reason = f"A link of uid {link.st_uid}, in a directory that others may write"
+        raise PermissionError(errno.EPERM, f"{reason}, is not followed", name)
+
+
+def _narrowed(rights: _Rights | None, directory: os.stat_result) -> _Rights | None:
+    """Return the rights to act in a directory: root's end at the first one of another user."""
+    if rights or os.geteuid() or directory.st_uid == 0:
+        return rights
+    return _Rights(directory.st_uid, directory.st_gid)
+
+
+@contextmanager
+def _acting_with(rights: _Rights | None) -> Iterator[None]:
+    """Give this thread, and no other, a user's rights to files; no supplementary groups.
+
+    `os.seteuid` would change all threads: an application of root's would fail in the middle of
+    other requests.
+    """
+    if rights is None:
+        yield
+        return
+    if sys.platform != "linux":
+        raise PermissionError(errno.EPERM, f"Run this as uid {rights.uid}")
+    import ctypes  # noqa: PLC0415 (only root needs it, and it is slow to import)
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = _SETGROUPS.get(os.uname().machine, _SETGROUPS_ELSEWHERE)
+
+    def set_groups(groups: list[int]) -> None:
+        if libc.syscall(number, len(groups), (ctypes.c_uint32 * len(groups))(*groups)):
+            raise OSError(ctypes.get_errno(), "The supplementary groups cannot be changed")
+
+    groups, own_gid = os.getgroups(), os.getegid()
+    set_groups([])
+    try:
+        libc.setfsgid(rights.gid)
+        libc.setfsuid(rights.uid)
+        # Neither reports an error; asked for an impossible number they return the present one.
+        if (libc.setfsuid(-1), libc.setfsgid(-1)) != rights:
+            raise PermissionError(errno.EPERM, f"Root cannot act as uid {rights.uid}")
+        yield
+    finally:
+        libc.setfsuid(0)
+        libc.setfsgid(own_gid)
+        set_groups(groups)

@@ -17,7 +17,6 @@ from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.state import edits
 from maintenance_wsgi.state.exemptions import (
     canonical_entries,
-    format_invalid,
     parse_entries,
     parse_exemptions,
 )
@@ -36,13 +35,15 @@ class Status:
         enabled: whether maintenance is on.
         window: what the flag says.
         exemptions: canonical entries of the list, in their order.
-        invalid: strings in the list that are not valid entries.
+        invalid: the first ten words of the list that are not valid entries.
+        invalid_count: how many such words there are.
     """
 
     enabled: bool
     window: Window = field(default_factory=Window)
     exemptions: tuple[str, ...] = ()
     invalid: tuple[str, ...] = ()
+    invalid_count: int = 0
 
 
 class MaintenanceMode:
@@ -85,7 +86,8 @@ class MaintenanceMode:
             enabled=found.flag is not None,
             window=window,
             exemptions=canonical_entries(listed.networks),
-            invalid=tuple(entry.text for entry in listed.invalid),
+            invalid=tuple(entry.text for entry in listed.invalid.first),
+            invalid_count=listed.invalid.count,
         )
 
     def enable(
@@ -187,9 +189,8 @@ class MaintenanceMode:
         networks = parse_entries(entries)
         before, _ = self._update(lambda found: edits.extend_list(found, networks))
         listed = parse_exemptions(_list_of(before))
-        if listed.invalid:
-            dropped = format_invalid(listed.invalid)
-            _logger.warning("%s: invalid entries were dropped: %s", self.store, dropped)
+        if listed.invalid.count:
+            _logger.warning("%s: invalid entries were dropped: %s", self.store, listed.invalid)
         if listed.has_comments:
             _logger.warning("%s: comments in the list were dropped", self.store)
 

@@ -15,11 +15,10 @@ from maintenance_wsgi.state.cached_file import CachedFile, ForkSafeLock
 from maintenance_wsgi.state.exemptions import (
     LIST_LIMIT,
     LIST_NAME,
-    Entry,
-    format_invalid,
+    InvalidEntries,
     valid_networks,
 )
-from maintenance_wsgi.state.files import NOT_FOUND
+from maintenance_wsgi.state.files import NOT_FOUND, Contents
 from maintenance_wsgi.state.flag import FLAG_LIMIT, FLAG_NAME, Window, parse_flag
 from maintenance_wsgi.state.users import current_user
 
@@ -141,17 +140,18 @@ class StateReader:
         else:
             _logger.info("%s: maintenance is off", self.directory)
 
-    def _parse_window(self, data: bytes) -> Window:
-        window, problems = parse_flag(data)
-        for problem in problems:
+    def _parse_window(self, contents: Contents) -> Window:
+        window, problems = parse_flag(contents.data)
+        for problem in (
+            problems if contents.is_own else ["it belongs to another user"][: len(problems)]
+        ):
             _logger.warning("%s: %s", self.flag_path, problem)
         return window
 
-    def _parse_list(self, data: bytes) -> NetworkSet:
-        invalid: list[Entry] = []
-        networks = NetworkSet(valid_networks(data, invalid))
-        if invalid:
-            _logger.warning(
-                "%s: invalid entries are skipped: %s", self.list_path, format_invalid(invalid)
-            )
+    def _parse_list(self, contents: Contents) -> NetworkSet:
+        invalid = InvalidEntries()
+        networks = NetworkSet(valid_networks(contents.data, invalid))
+        if invalid.count:
+            shown = str(invalid) if contents.is_own else f"{invalid.count}, of another user's file"
+            _logger.warning("%s: invalid entries are skipped: %s", self.list_path, shown)
         return networks

@@ -2,18 +2,23 @@
 
 import errno
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.state import files
-from maintenance_wsgi.state.exemptions import LIST_LIMIT
-from maintenance_wsgi.state.flag import FLAG_LIMIT
+from maintenance_wsgi.state.exemptions import LIST_LIMIT, LIST_NAME
+from maintenance_wsgi.state.flag import FLAG_LIMIT, FLAG_NAME
 from maintenance_wsgi.state.reader import StateReader
 from maintenance_wsgi.state.users import current_user
 
-_READ_ONLY = "; change it where it is mounted from, a ConfigMap with kubectl"
+_REMEDIES = {
+    errno.EISDIR: "; remove that directory",
+    errno.EROFS: "; change it where it is mounted from, a ConfigMap with kubectl",
+}
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp\Z")
 
 
 class Snapshot(NamedTuple):
@@ -34,29 +39,17 @@ Change = Callable[[Snapshot], Snapshot]
 
 @runtime_checkable
 class Store(Protocol):
-    """Holds the state of maintenance mode for operators."""
+    """Holds the state of maintenance mode for operators; `str()` names its place.
 
-    def __str__(self) -> str:
-        """Return the place of the state, for messages."""
-        ...
+    Both methods raise `StateError` if the state cannot be read or written; it is unchanged then.
+    """
 
     def read(self) -> Snapshot:
-        """Return the present state.
-
-        Raises:
-            StateError: the state cannot be known.
-        """
+        """Return the present state."""
         ...
 
     def update(self, change: Change) -> tuple[Snapshot, Snapshot]:
-        """Replace the present state by what `change` makes of it, or leave both as they are.
-
-        Returns:
-            The state before and the state after.
-
-        Raises:
-            StateError: the state cannot be read or written; nothing is changed.
-        """
+        """Replace the state by what `change` makes of it; return the state before and after."""
         ...
 
 
@@ -87,63 +80,46 @@ class FileStore:
         return self.directory
 
     def read(self) -> Snapshot:
-        """Return the bytes of the two files.
-
-        Raises:
-            StateError: this user cannot search the directory.
-        """
-        flag = self._read(self.flag_path, FLAG_LIMIT)
-        exemptions = self._read(self.list_path, LIST_LIMIT)
-        return Snapshot(flag, b"" if exemptions is None else exemptions)
+        """Return the bytes of the two files; without a directory, maintenance is off."""
+        with self._translated_errors():
+            try:
+                with files.open_directory(self.directory) as directory:
+                    return self._snapshot(directory.find(FLAG_NAME), directory.find(LIST_NAME))
+            except files.NOT_FOUND:
+                return Snapshot(None, b"")
 
     def update(self, change: Change) -> tuple[Snapshot, Snapshot]:
-        """Replace the two files by what `change` makes of them, together or not at all.
+        """Replace the two files by what `change` makes of them; return the state before and after.
 
-        Other writers are kept out. The list is replaced first, and only then the switch.
-
-        Returns:
-            The state before and the state after.
-
-        Raises:
-            StateError: the files cannot be read or written; nothing is changed.
+        Other writers are kept out, and both files are replaced or neither.
         """
         if fault := files.directory_error(self.directory):
             raise StateError(fault)
-        with self._translated_errors(), files.directory_lock(self.directory):
-            before = self.read()
+        with (
+            self._translated_errors(),
+            files.open_directory(self.directory) as directory,
+            ExitStack() as writes,
+        ):
+            directory.lock()
+            flag, listed = directory.find(FLAG_NAME), directory.find(LIST_NAME)
+            before = self._snapshot(flag, listed)
             after = change(before)
-            with ExitStack() as writes:
-                # The stack ends its blocks in reverse, so that the list is in place before the
-                # switch changes: the site never opens or closes with the old list.
-                if after.flag != before.flag and not isinstance(after.flag, StateError):
-                    writes.enter_context(files.atomic_write(self.flag_path, after.flag))
-                if isinstance(after.exemptions, bytes) and after.exemptions != before.exemptions:
-                    writes.enter_context(self._replace_list(after.exemptions))
+            # The stack ends its blocks in reverse, so that the list is in place before the switch
+            # changes: the site never opens or closes with the old list.
+            if after.flag != before.flag and not isinstance(after.flag, StateError):
+                writes.enter_context(flag.replaced(after.flag))
+            if isinstance(after.exemptions, bytes) and after.exemptions != before.exemptions:
+                # Magento's own `--add` fails on an empty file, so that an empty list is no file.
+                # But deploy tools link the list between releases, and the link must stay.
+                data = after.exemptions or (b"" if listed.is_linked else None)
+                writes.enter_context(listed.replaced(data))
         return before, after
 
-    def _read(self, path: str, limit: int) -> bytes | StateError | None:
-        try:
-            return files.read_bytes(path, limit=limit)[0]
-        except files.NOT_FOUND:
-            return None
-        except OSError as error:
-            unreadable = StateError(f"{path}: {current_user()} cannot read it ({error.strerror})")
-        try:
-            os.lstat(path)
-        except OSError as error:
-            raise StateError(
-                f"{path}: {current_user()} cannot access it ({error.strerror});"
-                " grant that user access to the directory"
-            ) from error
-        return unreadable
-
-    @contextmanager
-    def _replace_list(self, data: bytes) -> Iterator[None]:
-        # Magento's own `--add` fails on an empty file, so that an empty list is no file. But
-        # deploy tools link the list between releases, and the link must stay.
-        is_link = files.resolve_link(self.list_path) != self.list_path
-        with files.atomic_write(self.list_path, data if data or is_link else None):
-            yield
+    def _snapshot(self, flag: files.File, listed: files.File) -> Snapshot:
+        exemptions = _state_of(listed, self.list_path, LIST_LIMIT)
+        return Snapshot(
+            _state_of(flag, self.flag_path, FLAG_LIMIT), b"" if exemptions is None else exemptions
+        )
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:
@@ -151,10 +127,33 @@ class FileStore:
             yield
         except StateError:
             raise
-        except IsADirectoryError as error:
-            raise StateError(f"{error}; remove that directory") from error
         except OSError as error:
-            remedy = _READ_ONLY if error.errno == errno.EROFS else ""
+            name = _TEMPORARY.sub("", os.path.basename(str(error.filename or "")))
+            path = (
+                os.path.join(self.directory, name)
+                if name in {FLAG_NAME, LIST_NAME}
+                else self.directory
+            )
             raise StateError(
-                f"{current_user()} cannot change the state: {error}{remedy}"
+                f"{path}: {current_user()} cannot access it: {error.strerror}"
+                f"{_REMEDIES.get(error.errno or 0, '')}"
             ) from error
+
+
+def _state_of(file: files.File, path: str, limit: int) -> bytes | StateError | None:
+    try:
+        contents = file.read(limit)
+    except OSError as error:
+        unreadable = StateError(f"{path}: {current_user()} cannot read it: {error.strerror}")
+    else:
+        if contents.is_own:
+            return contents.data
+        unreadable = StateError(
+            f"{path}: belongs to uid {contents.status.st_uid}, which is not the directory's owner;"
+            " change its owner with chown"
+        )
+    try:
+        files.stat_or_lstat(path)
+    except files.NOT_FOUND:
+        return None
+    return unreadable

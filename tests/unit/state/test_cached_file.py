@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from maintenance_wsgi.state.cached_file import CachedFile, ForkSafeLock
+from maintenance_wsgi.state.files import Contents
 from tests.support.processes import age
 
 
@@ -19,9 +20,9 @@ class Parser:
     def __init__(self) -> None:
         self.seen: list[bytes] = []
 
-    def __call__(self, data: bytes) -> bytes:
-        self.seen.append(data)
-        return data
+    def __call__(self, contents: Contents) -> bytes:
+        self.seen.append(contents.data)
+        return contents.data
 
 
 @pytest.fixture
@@ -183,10 +184,10 @@ class SlowParser(Parser):
         self.begun = threading.Event()
         self.released = threading.Event()
 
-    def __call__(self, data: bytes) -> bytes:
+    def __call__(self, contents: Contents) -> bytes:
         self.begun.set()
         assert self.released.wait(30)
-        return super().__call__(data)
+        return super().__call__(contents)
 
 
 def together(
