@@ -31,6 +31,11 @@ def enable(found: Snapshot, given: Window, networks: Networks | None) -> Snapsho
     return replace_list(found._replace(flag=flag), networks)
 
 
+def enable_plainly(found: Snapshot) -> Snapshot:
+    """Return the state with maintenance on, and all else as it is."""
+    return found._replace(flag=b"") if found.flag is None else found
+
+
 def disable(found: Snapshot, networks: Networks | None) -> Snapshot:
     """Return the state with maintenance off, and with the given list unless it is None."""
     return replace_list(found._replace(flag=None), networks)
@@ -105,9 +110,8 @@ def holders_of(found: Snapshot) -> list[str]:
 
 def _merged(found: Snapshot, given: Window, holders: Sequence[str] = ()) -> bytes:
     """Return the flag's bytes: its own members, unknown ones too, and the given values in place."""
-    if isinstance(found.flag, StateError):
-        raise found.flag
-    members = (json_object(found.flag) if found.flag else None) or {}
+    # Switching on must not depend on what stands in the way: an unreadable flag is replaced.
+    members = (json_object(found.flag) if isinstance(found.flag, bytes) else None) or {}
     members.pop(_HOLDERS, None)
     signature = Window(by=given.by, since=given.since).members()
     values = {name: value for name, value in given.members().items() if name not in signature}

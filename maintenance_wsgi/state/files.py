@@ -185,6 +185,10 @@ class File:
             raise OSError(errno.EFBIG, f"Larger than {limit} bytes", name)
         return Contents(data, status, status.st_uid in self._owners)
 
+    def without_broken_link(self) -> "File":
+        """Return the link itself in place of a link that is not followed; otherwise the file."""
+        return File(self._owners, self._entry, self._entry, None) if self._fault else self
+
     @contextmanager
     def replaced(self, data: bytes | None) -> Iterator[None]:
         """Replace the file's bytes at the end of the block, atomically and durably.
@@ -212,7 +216,9 @@ class File:
             yield
             with _acting_with(rights):
                 os.replace(temporary.name, name, src_dir_fd=parent, dst_dir_fd=parent)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, OSError):
+                error.filename = self._entry.name  # nobody knows the temporary name
             with suppress(OSError):
                 _remove(temporary)
             raise

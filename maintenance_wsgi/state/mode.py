@@ -101,7 +101,8 @@ class MaintenanceMode:
         """Switch maintenance on, or update its details.
 
         If maintenance is already on, omitted values are kept, and it no longer ends with a running
-        `window()` block.
+        `window()` block. If it is off, and the values cannot be written, it is switched on without
+        them, and the log says so.
 
         Args:
             exemptions: replaces the list.
@@ -116,7 +117,13 @@ class MaintenanceMode:
         """
         given = _signed(validate_window(message, until, retry_after))
         networks = None if exemptions is None else parse_entries(exemptions)
-        self._update(lambda found: edits.enable(found, given, networks))
+        try:
+            self._update(lambda found: edits.enable(found, given, networks))
+        except StateError as error:
+            before, _ = self.store.update(edits.enable_plainly)
+            if before.flag is not None:
+                raise
+            _logger.warning("maintenance is on, but without the values that were given: %s", error)
 
     def disable(self, *, exemptions: Iterable[str] | None = None) -> None:
         """Switch maintenance off.

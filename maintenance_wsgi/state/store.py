@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -14,11 +13,13 @@ from maintenance_wsgi.state.flag import FLAG_LIMIT, FLAG_NAME
 from maintenance_wsgi.state.reader import StateReader
 from maintenance_wsgi.state.users import current_user
 
+_FULL = "; free some space; to switch maintenance on at once, run: touch {flag}"
 _REMEDIES = {
     errno.EISDIR: "; remove that directory",
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
     errno.EROFS: "; change it where it is mounted from, a ConfigMap with kubectl",
 }
-_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp\Z")
 
 
 class Snapshot(NamedTuple):
@@ -107,7 +108,7 @@ class FileStore:
             # The stack ends its blocks in reverse, so that the list is in place before the switch
             # changes: the site never opens or closes with the old list.
             if after.flag != before.flag and not isinstance(after.flag, StateError):
-                writes.enter_context(flag.replaced(after.flag))
+                writes.enter_context(flag.without_broken_link().replaced(after.flag))
             if isinstance(after.exemptions, bytes) and after.exemptions != before.exemptions:
                 # Magento's own `--add` fails on an empty file, so that an empty list is no file.
                 # But deploy tools link the list between releases, and the link must stay.
@@ -128,15 +129,10 @@ class FileStore:
         except StateError:
             raise
         except OSError as error:
-            name = _TEMPORARY.sub("", os.path.basename(str(error.filename or "")))
-            path = (
-                os.path.join(self.directory, name)
-                if name in {FLAG_NAME, LIST_NAME}
-                else self.directory
-            )
+            path = os.path.join(self.directory, str(error.filename or ""))
+            remedy = _REMEDIES.get(error.errno or 0, "").format(flag=self.flag_path)
             raise StateError(
-                f"{path}: {current_user()} cannot access it: {error.strerror}"
-                f"{_REMEDIES.get(error.errno or 0, '')}"
+                f"{path}: {current_user()} cannot access it: {error.strerror}{remedy}"
             ) from error
 
 

@@ -30,6 +30,7 @@ def members(found: Snapshot) -> dict[str, object]:
         pytest.param(OFF, Window(message="a", by="b"), {"message": "a", "by": "b"}, id="off"),
         pytest.param(TOUCHED, Window(message="a"), {"message": "a"}, id="touched"),
         pytest.param(GARBAGE, Window(retry_after=5), {"retry_after": 5}, id="garbage"),
+        pytest.param(UNREADABLE, Window(message="a"), {"message": "a"}, id="unreadable"),
         pytest.param(
             Snapshot(b'{"by": "x", "ticket": 7, "message": "a"}', b""),
             Window(message="b", by="y"),
@@ -70,7 +71,6 @@ def test_list_is_extended(before: bytes, after: bytes) -> None:
     "change",
     [
         pytest.param(lambda found: edits.extend_list(found, NETWORKS), id="extend"),
-        pytest.param(lambda found: edits.enable(found, Window("a"), None), id="enable"),
         pytest.param(
             lambda found: edits.hold(found._replace(flag=None), "a", SIGNED, NETWORKS), id="hold"
         ),
