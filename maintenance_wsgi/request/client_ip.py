@@ -11,7 +11,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from netaddr import IPNetwork
@@ -145,17 +144,19 @@ class _TrustedNetworks:
     """
 
     def __init__(self, networks: Iterable[IPNetwork]) -> None:
-        self._ranges: dict[int, list[tuple[int, int, str]]] = {4: [], 6: []}
+        # The first of each covers nothing, so that a search always finds one.
+        self._firsts: dict[int, list[int]] = {4: [-1], 6: [-1]}
+        self._lasts: dict[int, list[tuple[int, str]]] = {4: [(-1, "")], 6: [(-1, "")]}
         for network in sorted(networks, key=lambda network: (network.first, -network.last)):
-            ranges = self._ranges[network.version]
-            if not ranges or network.first > ranges[-1][1]:
-                ranges.append((network.first, network.last, format_network(network)))
+            if network.first > self._lasts[network.version][-1][0]:
+                self._firsts[network.version].append(network.first)
+                self._lasts[network.version].append((network.last, format_network(network)))
 
     def match(self, address: Address) -> str | None:
         """Return the network that covers `address`, or None."""
-        ranges = self._ranges[address.version]
-        index = bisect_right(ranges, address.value, key=itemgetter(0)) - 1
-        return ranges[index][2] if index >= 0 and address.value <= ranges[index][1] else None
+        version, value = address
+        last, name = self._lasts[version][bisect_right(self._firsts[version], value) - 1]
+        return name if value <= last else None
 
 
 def _trusted_network(entry: str) -> IPNetwork:

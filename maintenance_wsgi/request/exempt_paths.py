@@ -15,9 +15,6 @@ class ExemptPaths:
     Args:
         entries: paths that begin with `/`. An entry that ends in `/` covers every path below it;
             any other covers exactly itself.
-
-    Raises:
-        ConfigError: an entry is not a valid path, or covers the whole site.
     """
 
     def __init__(self, entries: Iterable[str]) -> None:
