@@ -9,7 +9,7 @@ from contextlib import suppress
 with suppress(OSError):
     sys.path[:] = [path for path in sys.path if path not in {"", os.getcwd()}]
 
-from maintenance_wsgi.cli import main  # noqa: E402 (after the path is clean)
+from maintenance_wsgi.cli import main
 
 if __name__ == "__main__":
     main()

@@ -8,14 +8,7 @@ from maintenance_wsgi.errors import ConfigError, ConfigTypeError
 
 
 class NamedApplication:
-    """A WSGI application that is imported when it is first called.
-
-    Args:
-        name: `"package.module:attribute"`.
-
-    Raises:
-        ConfigError: the name has another form.
-    """
+    """A WSGI application, `"package.module:attribute"`, imported when it is first called."""
 
     def __init__(self, name: str) -> None:
         module, colon, attribute = name.partition(":")
@@ -28,30 +21,17 @@ class NamedApplication:
         self._application: WSGIApplication | None = None
 
     def load(self) -> WSGIApplication:
-        """Import the application now.
-
-        Raises:
-            ConfigTypeError: the attribute is not callable.
-        """
+        """Import the application now."""
         self._application = checked_application(resolve_name(self._name), repr(self._name))
         return self._application
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, after the import if it is the first one."""
-        application = self._application or self.load()
-        return application(environ, start_response)
+        return (self._application or self.load())(environ, start_response)
 
 
 def checked_application(application: object, name: str) -> WSGIApplication:
-    """Return the application if it can be called.
-
-    Args:
-        application: what was given or imported.
-        name: how to show it in a message.
-
-    Raises:
-        ConfigTypeError: the object is not callable.
-    """
+    """Return an application that can be called; `name` shows it in the message if it cannot."""
     if not callable(application):
         raise ConfigTypeError(
             f"application: {name} is not a WSGI callable; pass one, or its name as a string"

@@ -1,4 +1,8 @@
-"""Checks of what callers pass: lists of strings, paths, seconds."""
+"""Checks of what callers pass: lists of strings, paths, seconds.
+
+`name` is the argument's name, for the message. A value that is not valid raises ConfigError, a
+value of the wrong type ConfigTypeError.
+"""
 
 import os
 from collections.abc import Iterable
@@ -12,16 +16,7 @@ MAX_SECONDS = 2**31
 
 
 def absolute_path(name: str, path: str | os.PathLike[str]) -> str:
-    """Return `path` made absolute; its links stay unresolved.
-
-    Args:
-        name: the argument's name, for the message.
-        path: a file or a directory, which need not exist.
-
-    Raises:
-        ConfigError: the path is empty or holds a NUL.
-        ConfigTypeError: the path is not a string or an `os.PathLike` of one.
-    """
+    """Return `path`, which need not exist, made absolute; its links stay unresolved."""
     if not isinstance(path, str | os.PathLike):
         raise ConfigTypeError(f"{name}: {path!r} is not a path; pass a string, for example 'var'")
     value = os.fspath(path)
@@ -40,15 +35,7 @@ def _is_encodable(path: str) -> bool:
 
 
 def string_tuple(name: str, values: Iterable[str]) -> tuple[str, ...]:
-    """Return `values` as a tuple; refuse a single string that was meant as a list.
-
-    Args:
-        name: the argument's name, for the message.
-        values: any iterable of strings.
-
-    Raises:
-        ConfigTypeError: `values` is a single string, is not iterable, or holds another type.
-    """
+    """Return `values` as a tuple; refuse a single string that was meant as a list."""
     if isinstance(values, str | bytes):
         raise ConfigTypeError(f"{name}: {values!r} is not a list of strings; pass [{values!r}]")
     if not isinstance(values, Iterable):
@@ -63,16 +50,7 @@ def string_tuple(name: str, values: Iterable[str]) -> tuple[str, ...]:
 
 
 def validate_seconds(name: str, seconds: int) -> int:
-    """Return `seconds` if a `Retry-After` header can hold it.
-
-    Args:
-        name: the argument's name, for the message.
-        seconds: 0 to 2147483648.
-
-    Raises:
-        ConfigError: the number is out of range.
-        ConfigTypeError: the value is not an `int`.
-    """
+    """Return `seconds` if a `Retry-After` header can hold it."""
     if type(seconds) is not int:
         raise ConfigTypeError(f"{name}: {seconds!r} is not a number of seconds; pass an int")
     if not 0 <= seconds <= MAX_SECONDS:

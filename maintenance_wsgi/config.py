@@ -2,7 +2,7 @@
 
 Blanks or commas separate the entries of a list, and an empty value counts as not given. An unknown
 name is an error: a mistyped `MAINTENANCE_TRUSTED_PROXY` must not be lost silently on the night it
-is needed.
+is needed. So every function here raises ConfigError, which names what is not valid.
 """
 
 import os
@@ -19,25 +19,14 @@ _OF_THE_COMMAND = {"MAINTENANCE_FLEET", "MAINTENANCE_NODE", "MAINTENANCE_REDIS"}
 
 
 def options_from_environ() -> dict[str, Any]:
-    """Return the options that `MAINTENANCE_*` variables give, `dir` among them.
-
-    Raises:
-        ConfigError: a variable is unknown, or not a valid number; the message names it.
-    """
-    variables = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith(_PREFIX) and name not in _OF_THE_COMMAND
-    }
+    """Return the options that `MAINTENANCE_*` variables give, `dir` among them."""
+    names = [name for name in os.environ if name.startswith(_PREFIX)]
+    variables = {name: os.environ[name] for name in names if name not in _OF_THE_COMMAND}
     return _parse(variables, lambda option: f"{_PREFIX}{option.upper()}")
 
 
 def options_from_ini(values: Mapping[str, str]) -> dict[str, Any]:
-    """Return the options that a section of an ini file gives, `dir` among them.
-
-    Raises:
-        ConfigError: an option is unknown, or not a valid number; the message names it.
-    """
+    """Return the options that a section of an ini file gives, `dir` among them."""
     return _parse(values, str)
 
 
@@ -55,8 +44,7 @@ def _parse(values: Mapping[str, str], spell: Callable[[str], str]) -> dict[str, 
 
 def _remedy(name: str, spell: Callable[[str], str]) -> str:
     # Without the prefix, which makes all variables look alike.
-    close = get_close_matches(name.removeprefix(_PREFIX).lower(), _PARSERS, n=1)
-    if close:
+    if close := get_close_matches(name.removeprefix(_PREFIX).lower(), _PARSERS, n=1):
         return f"did you mean {spell(close[0])}?"
     return f"use one of {', '.join(map(spell, _PARSERS))}"
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -26,42 +27,26 @@ class Outcome(StrEnum):
 
 
 class Decision(NamedTuple):
-    """What becomes of a request, and what decided it.
-
-    Attributes:
-        outcome: the answer.
-        resolution: the client; None if the path alone decided.
-        window: what the flag says; None unless the request is blocked.
-    """
+    """What becomes of a request, and what decided it."""
 
     outcome: Outcome
-    resolution: Resolution | None = None
-    window: Window | None = None
+    resolution: Resolution | None = None  # the client; None if only the path decided
+    window: Window | None = None  # what the flag says; None unless the request is blocked
 
 
+@dataclass(frozen=True, slots=True)
 class Gate:
-    """Decides from the path, the client and the two files.
+    """Decides from the path, the client and the two files."""
 
-    Args:
-        reader: the two files.
-        resolver: finds the client.
-        exempt_paths: paths that are let through for every client.
-    """
-
-    def __init__(
-        self, reader: StateReader, resolver: ClientIPResolver, exempt_paths: ExemptPaths
-    ) -> None:
-        self.reader: StateReader = reader
-        self.resolver: ClientIPResolver = resolver
-        self.exempt_paths: ExemptPaths = exempt_paths
+    reader: StateReader
+    resolver: ClientIPResolver
+    exempt_paths: ExemptPaths
 
     def decide(self, environ: Mapping[str, Any], flag: os.stat_result | None) -> Decision:
         """Return what becomes of a request; never raises.
 
-        Args:
-            environ: the request.
-            flag: the flag file's status, just taken. With None, as without a flag, the outcome is
-                `OFF` unless the path or the client is exempt.
+        `flag` is the flag file's status, just taken. With None, as without a flag, the outcome is
+        `OFF` unless the path or the client is exempt.
         """
         if self.exempt_paths.match(environ):
             return Decision(Outcome.EXEMPT_PATH)

@@ -18,16 +18,8 @@ def environ_key(header: str) -> str:
 
 
 def header(environ: Mapping[str, Any], key: str) -> str:
-    """Return a request header's value without blanks around it.
-
-    Args:
-        environ: a WSGI environ; its values may have any type.
-        key: a name that `environ_key` has made.
-
-    Returns:
-        The value; an empty string if the header is missing or blank.
-    """
-    value = environ.get(key)
+    """Return a request header's value without blanks around it; "" if it is missing."""
+    value = environ.get(key)  # of any type
     return value.strip(OWS) if isinstance(value, str) else ""
 
 

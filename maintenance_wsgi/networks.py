@@ -53,15 +53,10 @@ _NEW_DOCUMENTATION = IPNetwork("3fff::/20")
 
 
 class Address(NamedTuple):
-    """An IP address as two numbers, which are faster to look up than netaddr's objects.
-
-    Attributes:
-        version: 4 or 6.
-        value: the address as an unsigned integer of 32 or 128 bits.
-    """
+    """An IP address as two numbers, which are faster to look up than netaddr's objects."""
 
     version: Literal[4, 6]
-    value: int
+    value: int  # of 32 or 128 bits, unsigned
 
     def __str__(self) -> str:
         """Return the canonical spelling (RFC 5952)."""
@@ -190,10 +185,7 @@ class NetworkSet:
 
     The networks of a family are merged and kept as the sorted bounds of their ranges: the first
     address and the one after the last, in turn. An address lies inside if an odd number of bounds
-    is at or below it.
-
-    Args:
-        networks: is read once and not kept, because a large list needs only 16 bytes a bound.
+    is at or below it. The networks themselves are not kept: a bound needs only 16 bytes.
     """
 
     __slots__ = ("_count", "_ipv4", "_ipv6_high", "_ipv6_low")

@@ -14,14 +14,7 @@ from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.networks import parse_network
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.response.templates import CUSTOM_PLACEHOLDERS, PAGE_LIMIT, TRANSLATED_PAGE
-from maintenance_wsgi.state import files
-from maintenance_wsgi.state.exemptions import (
-    LIST_LIMIT,
-    LIST_NAME,
-    Entry,
-    quoted,
-    read_entries,
-)
+from maintenance_wsgi.state import exemptions, files
 from maintenance_wsgi.state.flag import FLAG_LIMIT, FLAG_NAME, parse_flag
 
 _LOOPBACK = [IPNetwork("127.0.0.0/8"), IPNetwork("::1/128")]
@@ -34,18 +27,11 @@ _WIDEST = {4: 8, 6: 16}
 
 
 def check(
-    directory: str,
-    user: User,
-    trusted_proxies: Iterable[str] = (),
-    page: str | None = None,
+    directory: str, user: User, trusted_proxies: Iterable[str] = (), page: str | None = None
 ) -> Iterator[str]:
     """Yield a line for each thing that would go wrong, with its remedy.
 
-    Args:
-        directory: the directory of the two files.
-        user: the user that the web server runs as.
-        trusted_proxies: those of the middleware.
-        page: the middleware's own page, a file or a directory.
+    The web server runs as `user`; `trusted_proxies` and `page` are the middleware's.
 
     Raises:
         ConfigError: a trusted proxy is not valid.
@@ -57,38 +43,43 @@ def check(
     else:
         yield from _check_directory(directory, user)
         yield from _check_flag(os.path.join(directory, FLAG_NAME), user)
-        yield from _check_list(os.path.join(directory, LIST_NAME), user, proxies)
+        yield from _check_list(os.path.join(directory, exemptions.LIST_NAME), user, proxies)
     if page is not None:
         yield from _check_pages(page, user)
 
 
 def _check_directory(directory: str, user: User) -> Iterator[str]:
-    closed = user.first_unsearchable_parent(os.path.join(directory, FLAG_NAME))
-    if closed:
+    if closed := user.first_unsearchable_parent(os.path.join(directory, FLAG_NAME)):
         yield f"{closed}: {user.name} cannot search it; run chmod o+x {closed}"
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        yield (f"{directory}: you cannot write in it, so enable will fail; run enable as its owner")
+        yield f"{directory}: you cannot write in it, so enable will fail; run enable as its owner"
 
 
-def _check_readable(path: str, user: User, limit: int) -> Iterator[str]:
+def _read(path: str, user: User, limit: int) -> tuple[list[str], bytes]:
+    """Return the fault of a file, if it has one, and the bytes of it that can be read."""
     if os.path.islink(path) and not os.path.exists(path):
-        yield f"{path}: is a dangling symlink; create its target, or remove the link"
-    elif os.path.lexists(path):
-        try:
-            files.read_file(path, limit)
-            readable = user.can_read(path)
-        except PermissionError:
-            yield f"{path}: you cannot read it; run this as root to check it for {user.name}"
-        except OSError as error:
-            yield f"{path}: {error.strerror}; put a regular file of at most {limit} bytes there"
-        else:
-            if not readable:
-                yield f"{path}: {user.name} cannot read it; run chmod o+r {path}"
+        return [f"{path}: is a dangling symlink; create its target, or remove the link"], b""
+    if not os.path.lexists(path):
+        return [], b""
+    try:
+        contents = files.read_file(path, limit)
+        readable = user.can_read(path)
+    except PermissionError:
+        return [f"{path}: you cannot read it; run this as root to check it for {user.name}"], b""
+    except OSError as error:
+        return [f"{path}: {error.strerror}; put a regular file of at most {limit} bytes there"], b""
+    if not contents.is_own:
+        return [
+            f"{path}: belongs to uid {contents.status.st_uid}; change its owner with chown"
+        ], b""
+    fault = f"{path}: {user.name} cannot read it; run chmod o+r {path}"
+    return [] if readable else [fault], contents.data
 
 
 def _check_flag(path: str, user: User) -> Iterator[str]:
-    yield from _check_readable(path, user, FLAG_LIMIT)
-    window, problems = parse_flag(_bytes(path, FLAG_LIMIT))
+    faults, data = _read(path, user, FLAG_LIMIT)
+    yield from faults
+    window, problems = parse_flag(data)
     for problem in problems:
         yield f"{path}: {problem}; replace it: run enable with an option such as --message"
     if window.until and window.until <= datetime.now(UTC):
@@ -97,16 +88,18 @@ def _check_flag(path: str, user: User) -> Iterator[str]:
 
 
 def _check_list(path: str, user: User, proxies: list[IPNetwork]) -> Iterator[str]:
-    yield from _check_readable(path, user, LIST_LIMIT)
-    for entry in read_entries(_bytes(path, LIST_LIMIT)):
+    faults, data = _read(path, user, exemptions.LIST_LIMIT)
+    yield from faults
+    for entry in exemptions.read_entries(data):
         if fault := _fault(entry, proxies):
-            yield f"{path}: line {entry.line}: {quoted(entry.text)} {fault}"
+            yield f"{path}: line {entry.line}: {exemptions.quoted(entry.text)} {fault}"
 
 
-def _fault(entry: Entry, proxies: list[IPNetwork]) -> str:
+def _fault(entry: exemptions.Entry, proxies: list[IPNetwork]) -> str:
     network = entry.network
     if network is None:
-        return "is not a valid IP address or network; correct it"
+        remedy = f"use {entry.meant}" if entry.meant else "correct it"
+        return f"is not a valid IP address or network, and hides what follows it; {remedy}"
     if network.prefixlen < _WIDEST[network.version]:
         return "exempts the whole Internet or much of it; list the networks that you mean"
     if any(_overlap(network, loopback) for loopback in _LOOPBACK):
@@ -118,13 +111,6 @@ def _fault(entry: Entry, proxies: list[IPNetwork]) -> str:
 
 def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
     return one.version == other.version and one.first <= other.last and other.first <= one.last
-
-
-def _bytes(path: str, limit: int) -> bytes:
-    try:
-        return files.read_file(path, limit).data
-    except OSError:
-        return b""  # _check_readable has told why
 
 
 def _check_pages(page: str, user: User) -> Iterator[str]:
@@ -143,11 +129,10 @@ def _check_page(path: str, user: User) -> Iterator[str]:
     if not os.path.lexists(path):
         yield f"{path}: does not exist, so that the built-in page is served; create it"
         return
-    unreadable = list(_check_readable(path, user, PAGE_LIMIT))
-    yield from unreadable
-    if not unreadable:
-        page = _bytes(path, PAGE_LIMIT).decode("utf-8", "replace")
-        yield from (f"{path}: {fault}" for fault in _page_faults(page))
+    faults, data = _read(path, user, PAGE_LIMIT)
+    yield from faults or (
+        f"{path}: {fault}" for fault in _page_faults(data.decode(errors="replace"))
+    )
 
 
 def _page_faults(page: str) -> Iterator[str]:
@@ -158,8 +143,7 @@ def _page_faults(page: str) -> Iterator[str]:
         yield f"loads '{shown}', which gets a 503 too; put it inline, or in exempt_paths"
     for placeholder in _ANY_PLACEHOLDER.finditer(page):
         if (placeholder[1] or "").strip() not in CUSTOM_PLACEHOLDERS:
-            known = ", ".join(CUSTOM_PLACEHOLDERS)
-            shown = printable(placeholder[0], 64)
+            known, shown = ", ".join(CUSTOM_PLACEHOLDERS), printable(placeholder[0], 64)
             yield f"'{shown}' is not a placeholder and is sent as it is; use one of {known}"
 
 

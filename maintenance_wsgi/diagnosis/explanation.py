@@ -39,31 +39,18 @@ _OUTCOMES = {
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """How a request is decided; `str()` formats it as lines of text.
-
-    Attributes:
-        outcome: what becomes of the request.
-        outcome_if_on: what becomes of it while maintenance is on.
-        resolution: the client, and how it was found.
-        header: name of the one header that is read.
-        value: what it holds.
-        ignored: the entries of the header that were not read, from the right.
-        path: the request's path.
-        matched: the entry of the list that exempts the client, or None.
-        listed: the entries of the list; the error if it cannot be read.
-        hints: likely causes, if the request is blocked.
-    """
+    """How a request is decided; `str()` formats it as lines of text."""
 
     outcome: Outcome
-    outcome_if_on: Outcome
+    outcome_if_on: Outcome  # what becomes of the request while maintenance is on
     resolution: Resolution
-    header: str
-    value: str
-    ignored: tuple[Hop, ...]
+    header: str  # name of the one header that is read
+    value: str  # what it holds
+    ignored: tuple[Hop, ...]  # the entries of the header that were not read, from the right
     path: str
-    matched: Entry | None
-    listed: Sequence[Entry] | StateError
-    hints: tuple[str, ...]
+    matched: Entry | None  # the entry of the list that exempts the client
+    listed: Sequence[Entry] | StateError  # the error if the list cannot be read
+    hints: tuple[str, ...]  # likely causes, if the request is blocked
 
     def as_dict(self) -> dict[str, Any]:
         """Return what programs need: codes, addresses and booleans, all of JSON's types."""
@@ -87,10 +74,11 @@ class Explanation:
     def __str__(self) -> str:
         """Return the steps as lines of text."""
         client = self.resolution.client
+        value = f"'{printable(self.value, 200)}'" if self.value else "missing or blank"
         is_exempt_path = self.outcome_if_on is Outcome.EXEMPT_PATH
         lines = [
             _line("peer", _shown(self.resolution.peer), _trust(self.resolution.peer)),
-            _line("header", self.header, _quoted(self.value) if self.value else "missing or blank"),
+            _line("header", self.header, value),
             *(_line(f" #{number}", *step) for number, step in enumerate(self._steps(), 1)),
             _line("client", str(client or "unknown"), _REASONS[self.resolution.reason]),
             _line("exempt", self._exemption()),
@@ -187,10 +175,6 @@ def _trust(hop: Hop) -> str:
 
 def _shown(hop: Hop) -> str:
     return str(hop.address) if hop.address else printable(hop.text) or "''"
-
-
-def _quoted(value: str) -> str:
-    return f"'{printable(value, 200)}'"
 
 
 def _hop_dict(hop: Hop) -> dict[str, str | None]:

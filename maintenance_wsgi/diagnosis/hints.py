@@ -26,38 +26,25 @@ from maintenance_wsgi.state.exemptions import Entry
 _logger = logging.getLogger("maintenance_wsgi")
 _WARNING_INTERVAL = 60.0  # seconds
 # Headers in which proxies and CDNs send the client's address.
-_FORWARDING_HEADERS = (
-    "X-Forwarded-For",
-    "Forwarded",
-    "X-Real-IP",
-    "CF-Connecting-IP",
-    "True-Client-IP",
-    "Fastly-Client-IP",
-    "Fly-Client-IP",
-    "X-Azure-ClientIP",
-    "X-Azure-SocketIP",
-    "X-Client-IP",
-    "X-Envoy-External-Address",
-)
+_USUAL_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
+_CDN_HEADERS = ("CF-Connecting-IP", "True-Client-IP", "Fastly-Client-IP", "Fly-Client-IP")
+_OTHER_HEADERS = ("X-Azure-ClientIP", "X-Azure-SocketIP", "X-Client-IP", "X-Envoy-External-Address")
+_HEADER_KEYS = {name: environ_key(name) for name in _USUAL_HEADERS + _CDN_HEADERS + _OTHER_HEADERS}
 _MAX_HOPS = 20
 # A blocked client of this kind is the rule, and no sign of a misconfigured proxy.
 _WELL_CONFIGURED = {Reason.RIGHTMOST_UNTRUSTED, Reason.ALL_TRUSTED, Reason.SINGLE_HEADER}
-_HEADER_KEYS = {name: environ_key(name) for name in _FORWARDING_HEADERS}
+_BAD_ENTRIES = {
+    Reason.EMPTY_ENTRY: "an empty entry",
+    Reason.UNREADABLE_ENTRY: "an entry that is not an address",
+}
 
 
 def likely_causes(
     environ: Mapping[str, Any], gate: Gate, resolution: Resolution, listed: Sequence[Entry]
 ) -> Iterator[str]:
-    """Yield a hint for each usual mistake that a blocked request shows.
-
-    Args:
-        environ: the request.
-        gate: what blocked it.
-        resolution: its client.
-        listed: the entries of the list.
-    """
+    """Yield a hint for each usual mistake that a blocked request shows."""
     yield from _trust_causes(environ, gate.resolver, resolution)
-    for name, key in _headers_of(gate.resolver).items():
+    for name, key in _HEADER_KEYS.items():
         if key != gate.resolver.key:
             for _, address in islice(header_entries(key, header(environ, key)), _MAX_HOPS):
                 if address and gate.reader.exempts(address):
@@ -65,8 +52,7 @@ def likely_causes(
     versions = {entry.network.version for entry in listed if entry.network}
     client = resolution.client
     if client and versions and client.version not in versions:
-        other = 10 - client.version
-        yield f"the client uses IPv{client.version}; the list has only IPv{other} entries"
+        yield f"the client uses IPv{client.version}; the list has only IPv{versions.pop()} entries"
 
 
 def _trust_causes(
@@ -74,14 +60,17 @@ def _trust_causes(
 ) -> Iterator[str]:
     """Yield what is wrong with the trust in proxies."""
     peer = printable(peer_of(environ)) or "''"
-    name, reason = resolver.header, resolution.reason
-    if reason is Reason.DIRECT_PEER and (sent := _sent_header(environ, resolver)):
+    name, client, reason = resolver.header, resolution.client, resolution.reason
+    if reason is Reason.DIRECT_PEER and (sent := _sent_header(environ, resolver)[0]):
         yield (
             f"{sent} is ignored: {peer} is not a trusted proxy; if it is one of your proxies,"
             f" add it to trusted_proxies, and set client_ip_header if it does not use {name}"
         )
     elif reason is Reason.UNKNOWN_PEER:
-        yield _unknown_peer(peer, is_unix=is_unix_peer(peer_of(environ)))
+        if is_unix_peer(peer_of(environ)):
+            yield f"the peer {peer} is a Unix socket; if it is your proxy's, trust 'unix:'"
+        else:
+            yield f"the peer {peer} is not an IP address, so the client is unknown"
     elif reason is Reason.NO_HEADER:
         yield (
             f"{name} is missing: the trusted proxy did not send it; configure the proxy,"
@@ -93,25 +82,13 @@ def _trust_causes(
             f"the server may drop {name}: waitress does so unless clear_untrusted_proxy_headers"
             " is False"
         )
-    elif reason is Reason.EMPTY_ENTRY:
-        yield f"{name} has an empty entry where the client's address is expected"
-    elif reason is Reason.UNREADABLE_ENTRY:
-        yield f"{name} has an entry that is not an address where the client's address is expected"
-    elif reason is Reason.RIGHTMOST_UNTRUSTED and _is_private(resolution):
+    elif reason in _BAD_ENTRIES:
+        yield f"{name} has {_BAD_ENTRIES[reason]} where the client's address is expected"
+    elif reason is Reason.RIGHTMOST_UNTRUSTED and client and not is_public(client):
         yield (
-            f"{resolution.client} is a private address; if it is another of your proxies, add it to"
+            f"{client} is a private address; if it is another of your proxies, add it to"
             " trusted_proxies"
         )
-
-
-def _is_private(resolution: Resolution) -> bool:
-    return resolution.client is not None and not is_public(resolution.client)
-
-
-def _unknown_peer(peer: str, *, is_unix: bool) -> str:
-    if is_unix:
-        return f"the peer {peer} is a Unix socket; if it is your proxy's, trust 'unix:'"
-    return f"the peer {peer} is not an IP address, so the client is unknown"
 
 
 def _nginx_line(name: str) -> str:
@@ -121,24 +98,16 @@ def _nginx_line(name: str) -> str:
     return f"proxy_set_header {name} $remote_addr;"
 
 
-def _headers_of(resolver: ClientIPResolver) -> dict[str, str]:
-    """Return the forwarding headers and their keys, the configured one first."""
-    others = {name: key for name, key in _HEADER_KEYS.items() if key != resolver.key}
-    return {resolver.header: resolver.key} | others
-
-
-def _sent_header(environ: Mapping[str, Any], resolver: ClientIPResolver) -> str:
-    """Return the name of the first forwarding header that a request carries, or an empty string."""
-    headers = _headers_of(resolver)
-    return next((name for name, key in headers.items() if header(environ, key)), "")
+def _sent_header(environ: Mapping[str, Any], resolver: ClientIPResolver) -> tuple[str, str]:
+    """Return the first forwarding header of a request and its value, or two empty strings."""
+    for name, key in [(resolver.header, resolver.key), *_HEADER_KEYS.items()]:
+        if value := header(environ, key):
+            return name, value
+    return "", ""
 
 
 class ProxyWarnings:
-    """Logs the first likely cause of a blocked request if the proxies look misconfigured.
-
-    Args:
-        resolver: knows the trusted proxies and the header.
-    """
+    """Logs the first likely cause of a blocked request if the proxies look misconfigured."""
 
     def __init__(self, resolver: ClientIPResolver) -> None:
         self._resolver = resolver
@@ -149,8 +118,8 @@ class ProxyWarnings:
         """Warn of a blocked request, at most once a minute."""
         if resolution.reason in _WELL_CONFIGURED:
             return
-        cause = next(_trust_causes(environ, self._resolver, resolution), None)
-        if cause is None:
+        cause = next(_trust_causes(environ, self._resolver, resolution), "")
+        if not cause:
             return
         now = time.monotonic()
         if now < self._next_warning:
@@ -159,10 +128,7 @@ class ProxyWarnings:
         held_back, self._held_back = self._held_back, 0
         self._next_warning = now + _WARNING_INTERVAL
         peer = printable(peer_of(environ)) or "''"
+        name, value = _sent_header(environ, self._resolver)
+        sent = f" ({name}: '{printable(value, 200)}')" if name else ""
         more = f" ({held_back} more of this kind since the last warning)" if held_back else ""
-        _logger.warning("blocked a request from %s%s: %s%s", peer, self._sent(environ), cause, more)
-
-    def _sent(self, environ: Mapping[str, Any]) -> str:
-        name = _sent_header(environ, self._resolver)
-        key = _headers_of(self._resolver).get(name, "")
-        return f" ({name}: '{printable(header(environ, key), 200)}')" if name else ""
+        _logger.warning("blocked a request from %s%s: %s%s", peer, sent, cause, more)

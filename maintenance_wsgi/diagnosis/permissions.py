@@ -13,13 +13,7 @@ _READ, _SEARCH = 4, 1
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user and the groups of that user. ACLs are not looked at.
-
-    Attributes:
-        name: the user's name, for messages.
-        uid: the user's number.
-        groups: numbers of all the user's groups.
-    """
+    """A user and the groups of that user; ACLs are not looked at."""
 
     name: str
     uid: int
@@ -32,45 +26,29 @@ class User:
 
     @classmethod
     def named(cls, name: str) -> "User":
-        """Return the user of that name.
-
-        Raises:
-            ConfigError: there is no such user.
-        """
+        """Return the user of that name; raise ConfigError if there is none."""
         try:
             found = pwd.getpwnam(name)
         except KeyError:
-            raise ConfigError(
-                f"--user: {name!r} is not a user of this machine; use the name of one"
-            ) from None
+            message = f"--user: {name!r} is not a user of this machine; use the name of one"
+            raise ConfigError(message) from None
         return cls(name, found.pw_uid, frozenset(os.getgrouplist(name, found.pw_gid)))
 
     def first_unsearchable_parent(self, path: str) -> str | None:
-        """Return the first directory on the way to `path` that the user cannot search, or None.
-
-        Raises:
-            OSError: this process cannot access one of the directories.
-        """
-        names = dict.fromkeys([path, os.path.realpath(path)])
-        for name in names:
+        """Return the first directory on the way to `path` that the user cannot search, or None."""
+        for name in dict.fromkeys([path, os.path.realpath(path)]):
             for directory in reversed(Path(name).parents):
                 if not self._may(os.stat(directory), _SEARCH):
                     return str(directory)
         return None
 
     def can_read(self, path: str) -> bool:
-        """Tell whether the modes of the file itself let the user read it.
-
-        Raises:
-            OSError: this process cannot access the file.
-        """
+        """Tell whether the modes of the file itself let the user read it."""
         return self._may(os.stat(path), _READ)
 
     def _may(self, status: os.stat_result, right: int) -> bool:
-        if self.uid == 0:
-            return True
         if status.st_uid == self.uid:
-            return bool(status.st_mode >> 6 & right)
-        if status.st_gid in self.groups:
-            return bool(status.st_mode >> 3 & right)
-        return bool(status.st_mode & right)
+            right <<= 6
+        elif status.st_gid in self.groups:
+            right <<= 3
+        return self.uid == 0 or bool(status.st_mode & right)

@@ -48,32 +48,19 @@ class Reason(StrEnum):
 
 
 class Hop(NamedTuple):
-    """One station on a request's way: the peer, or an entry of the header.
+    """One station on a request's way: the peer, or an entry of the header."""
 
-    Attributes:
-        text: what the server or a proxy wrote.
-        address: the address that this spells, or None.
-        trusted_by: the entry of `trusted_proxies` that covers the address, or None.
-    """
-
-    text: str
-    address: Address | None
-    trusted_by: str | None = None
+    text: str  # what the server or a proxy wrote
+    address: Address | None  # the address that this spells
+    trusted_by: str | None = None  # the entry of `trusted_proxies` that covers the address
 
 
 class Resolution(NamedTuple):
-    """Which address is the client of a request, and how it was found.
-
-    Attributes:
-        peer: the other end of the connection.
-        hops: the entries of the header that were read, from the right.
-        client: the client's address, or None if it is unknown.
-        reason: why.
-    """
+    """Which address is the client of a request, and how it was found."""
 
     peer: Hop
-    hops: tuple[Hop, ...]
-    client: Address | None
+    hops: tuple[Hop, ...]  # the entries of the header that were read, from the right
+    client: Address | None  # None: unknown
     reason: Reason
 
 
@@ -86,27 +73,28 @@ class ClientIPResolver:
         header: name of the one header to read. `X-Forwarded-For` and `Forwarded` (RFC 7239) are
             lists of hops; any other header holds one address.
 
-    Attributes:
-        header: name of that header.
-        key: its name in an environ.
-        trusts_unix: whether connections through a Unix socket are trusted.
-
     Raises:
-        ConfigError: a trusted proxy is not a valid address or network, or covers every address
-            (`/0`); or the header's name is not a token (RFC 9110 section 5.6.2).
-        ConfigTypeError: an argument has the wrong type, such as a string in place of a list.
+        ConfigError: a trusted proxy or the header's name is not valid, or `/0` is trusted.
     """
 
     def __init__(
         self, trusted_proxies: Iterable[str] = (), header: str = "X-Forwarded-For"
     ) -> None:
         entries = string_tuple("trusted_proxies", trusted_proxies)
-        self.header: str = _validated_header(header)
+        if not isinstance(header, str):
+            raise ConfigTypeError(
+                f"client_ip_header: {header!r} is not a string; pass a header name"
+            )
+        if not TOKEN.fullmatch(header):
+            raise ConfigError(
+                f"client_ip_header: {header!r} is not a valid header name; use X-Forwarded-For,"
+                " Forwarded or the one header that your proxy sets"
+            )
+        self.header: str = header
         self.key: str = environ_key(header)
-        self.trusts_unix: bool = _UNIX in entries
-        self._trusted = _TrustedNetworks(
-            _trusted_network(entry) for entry in entries if entry != _UNIX
-        )
+        self._unix = _UNIX if _UNIX in entries else None
+        networks = [_trusted_network(entry) for entry in entries if entry != _UNIX]
+        self._trusted = _TrustedNetworks(networks)
         # The same few clients come again and again, through the same few proxies.
         self._resolve_cached = lru_cache(_CACHE_SIZE)(self._resolve)
 
@@ -131,7 +119,7 @@ class ClientIPResolver:
         address = parse_forwarded_address(text.strip(OWS))
         if address is not None:
             return Hop(text, address, self._trusted.match(address))
-        return Hop(text, None, _UNIX if self.trusts_unix and is_unix_peer(peer) else None)
+        return Hop(text, None, self._unix if is_unix_peer(peer) else None)
 
     def _walk(self, value: str, hops: list[Hop]) -> tuple[Address | None, Reason]:
         address = None
@@ -156,34 +144,19 @@ class _TrustedNetworks:
     """
 
     def __init__(self, networks: Iterable[IPNetwork]) -> None:
-        self._firsts: dict[int, list[int]] = {4: [], 6: []}
-        self._lasts: dict[int, list[int]] = {4: [], 6: []}
-        self._names: dict[int, list[str]] = {4: [], 6: []}
+        # The first of each covers nothing, so that a search always finds one.
+        self._firsts: dict[int, list[int]] = {4: [-1], 6: [-1]}
+        self._lasts: dict[int, list[tuple[int, str]]] = {4: [(-1, "")], 6: [(-1, "")]}
         for network in sorted(networks, key=lambda network: (network.first, -network.last)):
-            lasts = self._lasts[network.version]
-            if not lasts or network.first > lasts[-1]:
+            if network.first > self._lasts[network.version][-1][0]:
                 self._firsts[network.version].append(network.first)
-                lasts.append(network.last)
-                self._names[network.version].append(format_network(network))
+                self._lasts[network.version].append((network.last, format_network(network)))
 
     def match(self, address: Address) -> str | None:
         """Return the network that covers `address`, or None."""
         version, value = address
-        index = bisect_right(self._firsts[version], value) - 1
-        if index < 0 or value > self._lasts[version][index]:
-            return None
-        return self._names[version][index]
-
-
-def _validated_header(name: str) -> str:
-    if not isinstance(name, str):
-        raise ConfigTypeError(f"client_ip_header: {name!r} is not a string; pass a header name")
-    if not TOKEN.fullmatch(name):
-        raise ConfigError(
-            f"client_ip_header: {name!r} is not a valid header name; use X-Forwarded-For,"
-            " Forwarded or the one header that your proxy sets"
-        )
-    return name
+        last, name = self._lasts[version][bisect_right(self._firsts[version], value) - 1]
+        return name if value <= last else None
 
 
 def _trusted_network(entry: str) -> IPNetwork:
@@ -205,8 +178,7 @@ def peer_of(environ: Mapping[str, Any]) -> object:
     """Return what the server reports as the other end of the connection, of whatever type."""
     # A ProxyFix outside has overwritten REMOTE_ADDR from a header, and kept the peer here.
     original = environ.get("werkzeug.proxy_fix.orig")
-    source = original if isinstance(original, dict) else environ
-    return source.get("REMOTE_ADDR")
+    return (original if isinstance(original, dict) else environ).get("REMOTE_ADDR")
 
 
 def is_unix_peer(peer: object) -> bool:
@@ -217,15 +189,7 @@ def is_unix_peer(peer: object) -> bool:
 
 
 def header_entries(key: str, value: str) -> Iterator[tuple[str, Address | None]]:
-    """Split the value of a forwarding header into its entries.
-
-    Args:
-        key: the header's name in an environ, which tells whether it holds a list.
-        value: the header's value, without blanks around it.
-
-    Yields:
-        Each entry from the right, and the address that it spells, or None.
-    """
+    """Yield each entry of a header's stripped value from the right, and the address it spells."""
     if not value:
         return iter(())
     split = _LIST_HEADERS.get(key)

@@ -15,10 +15,6 @@ class ExemptPaths:
     Args:
         entries: paths that begin with `/`. An entry that ends in `/` covers every path below it;
             any other covers exactly itself.
-
-    Raises:
-        ConfigError: an entry is not a valid path, or covers the whole site.
-        ConfigTypeError: `entries` is not a list of strings.
     """
 
     def __init__(self, entries: Iterable[str]) -> None:
@@ -31,11 +27,9 @@ class ExemptPaths:
         if not self._exact and not self._prefixes:
             return False
         path = request_path(environ)
-        if path in self._exact:
-            return True
         # "/webhooks/../admin" begins with "/webhooks/", but an application that resolves the dots
         # serves "/admin".
-        return path.startswith(self._prefixes) and not _has_odd_segment(path)
+        return path in self._exact or (path.startswith(self._prefixes) and not _is_odd(path))
 
 
 def _validated(entry: str) -> str:
@@ -48,7 +42,7 @@ def _validated(entry: str) -> str:
         raise ConfigError(
             "exempt_paths: '/' would let every request through; list the paths that are exempt"
         )
-    if _has_odd_segment(entry):
+    if _is_odd(entry):
         raise ConfigError(
             f"exempt_paths: {entry!r} has an empty, '.' or '..' segment; remove the segment"
         )
@@ -56,7 +50,6 @@ def _validated(entry: str) -> str:
     return entry.encode().decode("latin-1")
 
 
-def _has_odd_segment(path: str) -> bool:
-    segments = path.split("/")[1:]
-    inner = segments[:-1] if segments[-1] == "" else segments
-    return not {"", ".", ".."}.isdisjoint(inner)
+def _is_odd(path: str) -> bool:
+    """Tell whether a segment is empty, `.` or `..`."""
+    return not {"", ".", ".."}.isdisjoint(path.removesuffix("/").split("/")[1:])

@@ -13,19 +13,14 @@ from maintenance_wsgi.networks import Address, parse_forwarded_address
 _QUOTED = r'"(?:[^"\\]|\\.)*+"'
 _DELIMITER = re.compile(rf'{_QUOTED}|[,"]', re.DOTALL)
 _PAIR = re.compile(
-    rf'(?P<name>{TOKEN.pattern})=(?P<value>{_QUOTED}|[^\s",;]*)[ \t]*(?:;[ \t;]*|\Z)',
-    re.DOTALL,
+    rf'(?P<name>{TOKEN.pattern})=(?P<value>{_QUOTED}|[^\s",;]*)[ \t]*(?:;[ \t;]*|\Z)', re.DOTALL
 )
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _OBFUSCATED_PORT = re.compile(r":_[0-9A-Za-z._-]+\Z")  # RFC 7239 section 6.2
 
 
 def forwarded_entries(value: str) -> Iterator[tuple[str, Address | None]]:
-    """Split the value of a `Forwarded` header into its elements.
-
-    Yields:
-        Each element from the right, and the address in its `for`; None if it has none.
-    """
+    """Yield each element of a `Forwarded` header, from the right, and the address in its `for`."""
     for element in reversed(_elements(value)):
         entry = element.strip(OWS)
         yield entry, _address_of(entry)
@@ -59,12 +54,10 @@ def _address_of(element: str) -> Address | None:
 
 
 def _parse_for(value: str) -> Address | None:
-    if value.startswith('"'):
-        node = _QUOTED_PAIR.sub(r"\1", value[1:-1])
-    elif TOKEN.fullmatch(value):
-        node = value
-    else:
+    quoted = value.startswith('"')
+    if not quoted and not TOKEN.fullmatch(value):
         return None
+    node = _QUOTED_PAIR.sub(r"\1", value[1:-1]) if quoted else value
     node = _OBFUSCATED_PORT.sub("", node)
     if node.count(":") > 1 and not node.startswith("["):
         return None  # RFC 7239 section 6: square brackets enclose an IPv6 address

@@ -15,6 +15,7 @@ from maintenance_wsgi.grammar import OWS, TOKEN
 _ANY = "*"
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_~-]+")
 _MAX_HEADER = 1000  # characters of a header that is sent back
+_WITH_COOKIES = ("Access-Control-Allow-Credentials", "true")
 _EXPOSED = ("Access-Control-Expose-Headers", "Retry-After, X-Maintenance-Mode")
 
 
@@ -25,17 +26,13 @@ class CORSPolicy:
         origins: each `scheme://host` or `scheme://host:port`; or `"*"` for every origin, whose
             scripts then cannot send cookies.
 
-    Attributes:
-        vary: header names for the `Vary` of every answer.
-
     Raises:
         ConfigError: an origin is not valid; the message names it.
-        ConfigTypeError: `origins` is not a list of strings.
     """
 
     def __init__(self, origins: Iterable[str] = ()) -> None:
         self._origins = frozenset(string_tuple("cors_origins", origins))
-        self.vary: list[str] = ["Origin"] if self._origins else []
+        self.vary: list[str] = ["Origin"] if self._origins else []  # for the `Vary` of every answer
         for origin in self._origins:
             if origin != _ANY and not _ORIGIN.fullmatch(origin):
                 raise ConfigError(
@@ -49,11 +46,7 @@ class CORSPolicy:
         return [*allowed, _EXPOSED] if allowed else []
 
     def preflight_headers(self, environ: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Return the headers that allow what a preflight asks for.
-
-        Returns:
-            An empty list if the request is not a preflight of an allowed origin.
-        """
+        """Return the headers that allow what a preflight of an allowed origin asks for, or none."""
         if environ.get("REQUEST_METHOD") != "OPTIONS":
             return []
         allowed = self._allow_origin(environ)
@@ -61,21 +54,15 @@ class CORSPolicy:
         if not allowed or _tokens(method) != [method]:
             return []
         headers = [*allowed, ("Access-Control-Allow-Methods", method)]
-        names = _tokens(str(environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")))
-        if names:
+        if names := _tokens(str(environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", ""))):
             headers.append(("Access-Control-Allow-Headers", ", ".join(names)))
         return headers
 
     def _allow_origin(self, environ: Mapping[str, Any]) -> list[tuple[str, str]]:
         origin = str(environ.get("HTTP_ORIGIN", ""))
         if origin in self._origins and origin != _ANY:
-            return [
-                ("Access-Control-Allow-Origin", origin),
-                ("Access-Control-Allow-Credentials", "true"),
-            ]
-        if origin and _ANY in self._origins:
-            return [("Access-Control-Allow-Origin", _ANY)]
-        return []
+            return [("Access-Control-Allow-Origin", origin), _WITH_COOKIES]
+        return [("Access-Control-Allow-Origin", _ANY)] if origin and _ANY in self._origins else []
 
 
 def _tokens(value: str) -> list[str]:

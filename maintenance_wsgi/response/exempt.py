@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from _typeshed import OptExcInfo
 
+    Headers = list[tuple[str, str]]
+    ExcInfo = OptExcInfo | None
+
 _MARK = "x-maintenance-mode"
 _EXEMPT = ("X-Maintenance-Mode", "exempt")
 _PRIVATE_EXEMPT = [("Cache-Control", "private, no-store"), _EXEMPT]
@@ -22,11 +25,7 @@ _CACHE_HEADERS = {"expires", "surrogate-control", "x-accel-expires", "edge-contr
 
 
 def start_exempt_path(
-    start_response: StartResponse,
-    status: str,
-    headers: list[tuple[str, str]],
-    /,
-    exc_info: "OptExcInfo | None" = None,
+    start_response: StartResponse, status: str, headers: "Headers", /, exc_info: "ExcInfo" = None
 ) -> "Callable[[bytes], object]":
     """Start the answer for an exempt path: all clients may see it, so caches may store it."""
     kept = [header for header in headers if header[0].lower() != _MARK]
@@ -34,16 +33,11 @@ def start_exempt_path(
 
 
 def start_exempt_client(
-    start_response: StartResponse,
-    status: str,
-    headers: list[tuple[str, str]],
-    /,
-    exc_info: "OptExcInfo | None" = None,
+    start_response: StartResponse, status: str, headers: "Headers", /, exc_info: "ExcInfo" = None
 ) -> "Callable[[bytes], object]":
     """Start the answer for an exempt client: a cache must not serve it to blocked clients."""
     kept = [header for header in headers if not _is_replaced(header[0])]
-    kept += _PRIVATE_EXEMPT
-    return start_response(status, kept, exc_info)
+    return start_response(status, kept + _PRIVATE_EXEMPT, exc_info)
 
 
 # An application sends the same few names in each answer.

@@ -9,9 +9,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Literal
-
-Unit = Literal["minutes", "hours", "days"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,58 +16,40 @@ class Catalog:
     """The messages of one language; `{n}` and `{address}` are placeholders in them.
 
     A catalog is compared and hashed by identity, so that it can be a key of a cache.
-
-    Attributes:
-        language: its tag (RFC 5646).
-        direction: `ltr` or `rtl`.
-        title: the heading of the page.
-        unavailable: the phrase of status 503.
-        detail: the explanation, if the operator gives no message.
-        minutes: the time left, for each plural category that occurs.
-        hours: the same in hours.
-        days: the same in days.
-        overdue: the sentence for a planned end that is past.
-        retry: the link that loads the page again.
-        address: the visitor's address.
     """
 
-    language: str
-    direction: str
-    title: str
-    unavailable: str
-    detail: str
-    minutes: Mapping[str, str]
+    language: str  # its tag (RFC 5646)
+    direction: str  # `ltr` or `rtl`
+    title: str  # the heading of the page
+    unavailable: str  # the phrase of status 503
+    detail: str  # the explanation, if the operator gives no message
+    minutes: Mapping[str, str]  # the time left, for each plural category that occurs
     hours: Mapping[str, str]
     days: Mapping[str, str]
-    overdue: str
-    retry: str
-    address: str
+    overdue: str  # the sentence for a planned end that is past
+    retry: str  # the link that loads the page again
+    address: str  # the visitor's address
 
     def format_time_left(self, minutes: int) -> str:
         """Return the sentence for a planned end in about that many minutes, rounded."""
-        unit, number = _rounded(minutes)
-        forms: Mapping[str, str] = getattr(self, unit)
+        forms, number = self._rounded(minutes)
         return forms[plural_category(self.language, number)].format(n=number)
+
+    def _rounded(self, minutes: int) -> tuple[Mapping[str, str], int]:
+        if minutes <= 10:  # noqa: PLR2004 (people count up to ten exactly)
+            return self.minutes, max(minutes, 1)
+        if minutes <= 115:  # noqa: PLR2004 (below two hours)
+            return self.minutes, -(-minutes // 5) * 5
+        hours = round(minutes / 60)
+        if hours <= 36:  # noqa: PLR2004 (a day and a half)
+            return self.hours, hours
+        return self.days, round(hours / 24)
 
 
 def load_catalogs() -> dict[str, Catalog]:
     """Return the catalog of each language, by its tag."""
     data = (files("maintenance_wsgi.response") / "pages/messages.json").read_bytes()
-    return {
-        language: Catalog(language=language, **messages)
-        for language, messages in json.loads(data).items()
-    }
-
-
-def _rounded(minutes: int) -> tuple[Unit, int]:
-    if minutes <= 10:  # noqa: PLR2004 (people count up to ten exactly)
-        return "minutes", max(minutes, 1)
-    if minutes <= 115:  # noqa: PLR2004 (below two hours)
-        return "minutes", -(-minutes // 5) * 5
-    hours = round(minutes / 60)
-    if hours <= 36:  # noqa: PLR2004 (a day and a half)
-        return "hours", hours
-    return "days", round(hours / 24)
+    return {language: Catalog(language, **words) for language, words in json.loads(data).items()}
 
 
 def plural_category(language: str, n: int) -> str:

@@ -1,11 +1,9 @@
 """Which format and which language a client prefers; any header value gets an answer."""
 
-from collections.abc import Callable
-from contextlib import suppress
 from functools import lru_cache
 
-from werkzeug.datastructures import Accept
-from werkzeug.wrappers import Request
+from werkzeug.datastructures import Accept, LanguageAccept, MIMEAccept
+from werkzeug.http import parse_accept_header
 
 HTML = "text/html; charset=utf-8"
 PROBLEM = "application/problem+json"
@@ -14,23 +12,14 @@ TEXT = "text/plain; charset=utf-8"
 # On a tie the later entry wins.
 _FORMATS = (TEXT, PROBLEM, HTML)
 _MEDIA_RANGES = {
-    "text/html": HTML,
-    "application/xhtml+xml": HTML,
-    "text/*": HTML,
-    "*/*": HTML,
-    "application/json": PROBLEM,
-    "application/*": PROBLEM,
+    **dict.fromkeys(["text/html", "application/xhtml+xml", "text/*", "*/*"], HTML),
+    **dict.fromkeys(["application/json", "application/*"], PROBLEM),
     "text/plain": TEXT,
 }
 # Tags that would lose their script when they are shortened, and the old code for Hebrew.
 _ALIASES = {
-    "zh": "zh-hans",
-    "zh-cn": "zh-hans",
-    "zh-sg": "zh-hans",
-    "zh-my": "zh-hans",
-    "zh-tw": "zh-hant",
-    "zh-hk": "zh-hant",
-    "zh-mo": "zh-hant",
+    **dict.fromkeys(["zh", "zh-cn", "zh-sg", "zh-my"], "zh-hans"),
+    **dict.fromkeys(["zh-tw", "zh-hk", "zh-mo"], "zh-hant"),
     "iw": "he",
 }
 _MAX_HEADER = 1000  # characters of a header that are read
@@ -46,8 +35,7 @@ def choose_format(accept: str) -> str:
 def _choose_format(accept: str) -> str:
     # The highest quality wins, then a type that is named over a wildcard, then the later format.
     ranks: list[tuple[float, bool, int]] = []
-    request = Request({"HTTP_ACCEPT": accept})
-    for value, quality in _preferences(lambda: request.accept_mimetypes):
+    for value, quality in _preferences(accept, MIMEAccept):
         media_range = value.partition(";")[0].strip().lower()
         found = PROBLEM if media_range.endswith("+json") else _MEDIA_RANGES.get(media_range)
         if found and quality > 0:
@@ -67,19 +55,17 @@ def choose_language(accept_language: str, offered: tuple[str, ...]) -> str | Non
 @lru_cache(_CACHE_SIZE)
 def _choose_language(accept_language: str, offered: tuple[str, ...]) -> str | None:
     by_tag = {language.lower(): language for language in offered}
-    request = Request({"HTTP_ACCEPT_LANGUAGE": accept_language})
-    for language, quality in _preferences(lambda: request.accept_languages):
+    for language, quality in _preferences(accept_language, LanguageAccept):
         tag = language.lower().replace("_", "-") if quality > 0 else ""
         while tag:
-            found = by_tag.get(tag) or by_tag.get(_ALIASES.get(tag, ""))
-            if found:
+            if found := by_tag.get(tag) or by_tag.get(_ALIASES.get(tag, "")):
                 return found
             tag = tag.rpartition("-")[0]
     return None
 
 
-def _preferences(read: Callable[[], Accept]) -> Accept:
-    preferences = Accept()
-    with suppress(IndexError):  # werkzeug before 3.1.9 fails on a parameter named "*"
-        preferences = read()
-    return preferences
+def _preferences(value: str, kind: type[Accept]) -> Accept:
+    try:
+        return parse_accept_header(value, kind)
+    except IndexError:  # werkzeug before 3.1.9 fails on a parameter named "*"
+        return Accept()

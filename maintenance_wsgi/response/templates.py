@@ -32,15 +32,10 @@ TRANSLATED_PAGE = re.compile(r"page\.([0-9A-Za-z-]+)\.html")
 
 
 class TimeLeft(NamedTuple):
-    """Time left until the planned end.
+    """Time left until the planned end."""
 
-    Attributes:
-        retry_after: seconds for `Retry-After`; None for no such header.
-        minutes: minutes until the planned end; 0 if it is past, None if no end is planned.
-    """
-
-    retry_after: int | None
-    minutes: int | None
+    retry_after: int | None  # seconds for `Retry-After`; None for no such header
+    minutes: int | None  # until the planned end; 0 if it is past, None if no end is planned
 
 
 class Template:
@@ -50,9 +45,6 @@ class Template:
         page: the bytes of the page. If they are not UTF-8, the page must name its charset itself.
         placeholders: the names to fill in; any other is left as it is.
         language: the tag of the page's language (RFC 5646); None if it is not known.
-
-    Attributes:
-        headers: the response headers that describe the page.
     """
 
     def __init__(
@@ -60,8 +52,8 @@ class Template:
     ) -> None:
         pattern = rf"\{{\{{ *({'|'.join(placeholders)}) *\}}\}}".encode()
         self._parts = re.split(pattern, page)
-        name_indexes = range(1, len(self._parts), 2)
-        self._names = [(index, self._parts[index].decode()) for index in name_indexes]
+        self._names = [(i, self._parts[i].decode()) for i in range(1, len(self._parts), 2)]
+        # The response headers that describe the page.
         self.headers: list[tuple[str, str]] = [("Content-Type", _html_type(page))]
         if language:
             self.headers.append(("Content-Language", language))
@@ -85,8 +77,7 @@ def _html_type(page: bytes) -> str:
 def load_pages() -> tuple[Template, Template]:
     """Return the built-in page twice, without and with the visitor's address."""
     page = (files("maintenance_wsgi.response") / "pages/page.html").read_bytes()
-    without_address = _FOOTER.sub(b"", page)
-    return Template(without_address, _PLACEHOLDERS), Template(page, _PLACEHOLDERS)
+    return Template(_FOOTER.sub(b"", page), _PLACEHOLDERS), Template(page, _PLACEHOLDERS)
 
 
 # Most visitors get the same answer, so that the renderers keep their latest results.
@@ -172,10 +163,6 @@ class CustomPage:
     Args:
         path: an HTML file, or a directory with `page.html` and `page.<language>.html`. It may be
             created later.
-
-    Raises:
-        ConfigError: `path` is not a valid path.
-        ConfigTypeError: `path` is not a string or path object.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -183,18 +170,13 @@ class CustomPage:
         self._files: dict[str, CachedFile[Template]] = {}
 
     def select(self, accept_language: str) -> Template | None:
-        """Return the page for an `Accept-Language` value.
-
-        Returns:
-            None if no page can be read, which is logged once.
-        """
+        """Return the page for an `Accept-Language` value; None if none can be read, logged once."""
         try:
             names = os.listdir(self._path)
         except OSError:
             return self._read(self._path)
         offered = tuple(match[1] for name in names if (match := TRANSLATED_PAGE.fullmatch(name)))
-        language = choose_language(accept_language, offered)
-        if language:
+        if language := choose_language(accept_language, offered):
             page = self._read(os.path.join(self._path, f"page.{language}.html"), language)
             if page:
                 return page

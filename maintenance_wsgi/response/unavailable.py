@@ -12,18 +12,10 @@ from werkzeug.wsgi import get_input_stream
 
 from maintenance_wsgi.arguments import MAX_SECONDS
 from maintenance_wsgi.networks import Address, is_public
+from maintenance_wsgi.response import templates
 from maintenance_wsgi.response.cors import CORSPolicy
 from maintenance_wsgi.response.languages import load_catalogs
 from maintenance_wsgi.response.negotiation import HTML, PROBLEM, choose_format, choose_language
-from maintenance_wsgi.response.templates import (
-    CustomPage,
-    TimeLeft,
-    custom_values,
-    load_pages,
-    render_page,
-    render_problem,
-    render_text,
-)
 from maintenance_wsgi.state.flag import Window
 
 _BODY_LIMIT = 128 * 1024 * 1024  # bytes
@@ -38,13 +30,8 @@ class UnavailableResponse:
 
     Args:
         retry_after: seconds for `Retry-After` if the flag gives none; None for no such header.
-        page: an HTML file or a directory of them, in place of the built-in page; None for the
-            built-in page.
+        page: an HTML file or a directory of them; None for the built-in page.
         cors_origins: origins whose scripts may read the answer.
-
-    Raises:
-        ConfigError: an argument has an invalid value; the message names it.
-        ConfigTypeError: an argument has a wrong type; the message names it.
     """
 
     def __init__(
@@ -54,7 +41,7 @@ class UnavailableResponse:
         cors_origins: Iterable[str],
     ) -> None:
         self._retry_after = retry_after
-        self._custom_page = None if page is None else CustomPage(page)
+        self._custom_page = None if page is None else templates.CustomPage(page)
         self._cors = CORSPolicy(cors_origins)
         self._common_headers = [
             ("Cache-Control", "no-store"),
@@ -64,7 +51,7 @@ class UnavailableResponse:
         ]
         self._catalogs = load_catalogs()
         self._languages = tuple(self._catalogs)
-        self._page, self._page_with_address = load_pages()
+        self._page, self._page_with_address = templates.load_pages()
 
     def __call__(
         self,
@@ -75,18 +62,10 @@ class UnavailableResponse:
     ) -> Iterable[bytes]:
         """Answer a request: a `HEAD` without a body, an allowed CORS preflight with a 204.
 
-        Args:
-            environ: the request; its body is read.
-            start_response: is called once (PEP 3333).
-            window: what the flag says.
-            client: the visitor's address; None if it is unknown.
-
-        Returns:
-            The body, in one piece.
+        The request's body is read first. If the visitor's address is unknown, `client` is None.
         """
         _read_body(environ)
-        preflight_headers = self._cors.preflight_headers(environ)
-        if preflight_headers:
+        if preflight_headers := self._cors.preflight_headers(environ):
             start_response("204 No Content", self._common_headers + preflight_headers)
             return []
         left = self._time_left(window)
@@ -98,17 +77,21 @@ class UnavailableResponse:
         start_response("503 Service Unavailable", headers)
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
 
-    def _time_left(self, window: Window) -> TimeLeft:
+    def _time_left(self, window: Window) -> templates.TimeLeft:
         retry_after = self._retry_after if window.retry_after is None else window.retry_after
         if window.until is None:
-            return TimeLeft(retry_after, None)
+            return templates.TimeLeft(retry_after, None)
         seconds = ceil(window.until.timestamp() - time.time())
         if seconds <= 0:
-            return TimeLeft(retry_after, 0)
-        return TimeLeft(min(seconds, MAX_SECONDS), ceil(seconds / 60))
+            return templates.TimeLeft(retry_after, 0)
+        return templates.TimeLeft(min(seconds, MAX_SECONDS), ceil(seconds / 60))
 
     def _render(
-        self, environ: WSGIEnvironment, window: Window, left: TimeLeft, client: Address | None
+        self,
+        environ: WSGIEnvironment,
+        window: Window,
+        left: templates.TimeLeft,
+        client: Address | None,
     ) -> tuple[list[tuple[str, str]], bytes]:
         """Return the headers that describe the body, and the body."""
         accept_language = str(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
@@ -117,18 +100,19 @@ class UnavailableResponse:
         if content_type is HTML and self._custom_page:
             page = self._custom_page.select(accept_language)
             if page:
-                return page.headers, page.fill(**custom_values(window, left, address))
+                return page.headers, page.fill(**templates.custom_values(window, left, address))
         language = choose_language(accept_language, self._languages) or "en"
         catalog = self._catalogs[language]
         message = window.message or catalog.detail
         if content_type is HTML:
             page = self._page_with_address if address else self._page
-            page = render_page(page, catalog, message, window.until, left.minutes)
+            page = templates.render_page(page, catalog, message, window.until, left.minutes)
             return page.headers, page.fill(client_ip=address)
         headers = [("Content-Type", content_type), ("Content-Language", language)]
         if content_type is PROBLEM:
-            return headers, render_problem(catalog, message, window.until, left.retry_after)
-        return headers, render_text(catalog, message, window.until, left.minutes)
+            body = templates.render_problem(catalog, message, window.until, left.retry_after)
+            return headers, body
+        return headers, templates.render_text(catalog, message, window.until, left.minutes)
 
 
 @lru_cache(maxsize=4096)

@@ -47,10 +47,14 @@ class Entry(NamedTuple):
     network: IPNetwork | None
     piece: str = ""
 
+    @property
+    def meant(self) -> str:
+        """The valid spelling that was meant, or an empty string if that is not clear."""
+        return intended_networks(self.piece) or intended_networks(self.text)
+
     def __str__(self) -> str:
         """Return the word, safe to print, with its line and the spelling that was meant."""
-        meant = intended_networks(self.piece) or intended_networks(self.text)
-        return f"{quoted(self.text)} (line {self.line}{f', use {meant}' if meant else ''})"
+        return f"{quoted(self.text)} (line {self.line}{self.meant and f', use {self.meant}'})"
 
 
 @dataclass(slots=True)
