@@ -6,6 +6,7 @@ import queue
 import re
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from netaddr import IPAddress
 from servers import Connection, ask, free_port, running
+from urllib3.util import SKIP_HEADER
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
 
@@ -198,6 +200,29 @@ def test_nominated_fields_stop_at_the_proxy(front: Place) -> None:
     assert seen["host"] == f"127.0.0.1:{front[1]}"
 
 
+@pytest.mark.parametrize("source", [STRANGER, TLS_PROXY])
+def test_fields_that_a_shop_would_obey_are_dropped(front: Place, source: str) -> None:
+    obeyed = ["Proxy", "X-Original-URL", "X-Rewrite-URL"]
+    seen = headers_at_shop(front, *[(name, "/admin") for name in obeyed], source=source)
+    assert not {name.lower() for name in obeyed} & set(seen)
+
+
+@pytest.mark.parametrize(
+    "sent", [{}, {"accept-encoding": "gzip", "user-agent": "a"}], ids=["neither", "both"]
+)
+def test_proxy_adds_no_preferences_of_its_own(front: Place, sent: dict[str, str]) -> None:
+    fields = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+    answer = exchange(front, f"GET / HTTP/1.0\r\n{fields}\r\n".encode())
+    seen = json.loads(answer.partition(b"\r\n\r\n")[2])["headers"]
+    names = {"accept-encoding", "user-agent"} & set(seen)
+    assert {name: seen[name] for name in names} == sent
+
+
+@pytest.mark.parametrize("name", ["User-Agent", "Cookie"])
+def test_value_that_urllib3_acts_on_is_refused(front: Place, name: str) -> None:
+    assert ask(front, headers=[(name, SKIP_HEADER)]).code == 400
+
+
 @pytest.mark.parametrize("source", [STRANGER, "127.0.0.1"])
 def test_underscores_forge_nothing(front: Place, source: str) -> None:
     forged = [("X_Forwarded_For", "203.0.113.7"), ("SCRIPT_NAME", "/x")]
@@ -365,6 +390,13 @@ def test_upload(front: Place, count: int, chunked: bool) -> None:  # noqa: FBT00
     connection.close()
 
 
+def test_chunked_body_is_limited(front: Place) -> None:
+    connection = Connection(front)
+    connection.request("POST", "/", pieces(64 * 16 + 1), encode_chunked=True)
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
 def test_chunked_body_cannot_hide_a_request_by_naming_its_framing(front: Place) -> None:
     head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
     request = head + b"Connection: close, Transfer-Encoding\r\n\r\n4\r\nbody\r\n0\r\n\r\n"
@@ -407,12 +439,19 @@ BROKEN = {
     "/too-long": OK + b"X: " + b"x" * 70_000 + b"\r\n\r\n",
     "/early-hints": b"HTTP/1.1 103 Early Hints\r\n\r\n" + LENGTH + b"whole body",
     "/folded": OK + b"X: a\r\n b\r\nContent-Length: 10\r\n\r\nwhole body",
+    "/compressed": OK + b"Content-Encoding: gzip\r\nContent-Length: 10\r\n\r\nwhole body",
+    "/nominated": OK + b"Connection: X-Secret\r\nX-Secret: 1\r\nContent-Length: 0\r\n\r\n",
+    "/odd-name": OK + b"X(: a\r\nContent-Length: 10\r\n\r\nwhole body",
     "/nul": OK + b"X: a\0\r\nContent-Length: 10\r\n\r\nwhole body",
     "/odd-reason": b"HTTP/1.1 200 O\rK\r\nContent-Length: 10\r\n\r\nwhole body",
     "/length-and-chunks": CHUNKS[:-2] + b"Content-Length: 50\r\n\r\nA\r\nwhole body\r\n0\r\n\r\n",
     "/two-lengths": OK + b"Content-Length: 10\r\nContent-Length: 50\r\n\r\nwhole body",
+    "/same-lengths": OK + b"Content-Length: 10\r\nContent-Length: 10\r\n\r\nwhole body",
+    "/listed-lengths": OK + b"Content-Length: 10, 10\r\n\r\nwhole body",
+    "/endless-length": OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\nwhole body",
     "/negative-length": OK + b"Content-Length: -1\r\n\r\nwhole body",
     "/no-length": OK + b"Content-Length: ten\r\n\r\nwhole body",
+    "/two-codings": OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "/other-coding": OK + b"Transfer-Encoding: gzip\r\n\r\nwhole body",
     "/short-chunk": CHUNKS + b"A\r\nhalf",
     "/cut-length": MUCH,
@@ -437,6 +476,10 @@ class BrokenShop(StreamRequestHandler):
             pass
         if path == "/endless":
             self.send_without_end()
+        if path == "/late-chunk":
+            self.wfile.write(CHUNKS + b"5\r\nfirst\r\n")
+            self.wfile.write(self.passed_on.get(timeout=10))
+            return
         self.wfile.write(BROKEN.get(path, LENGTH + b"whole body"))
         if path.startswith(("/slow", "/stalled")):
             self.rfile.read()  # until the proxy gives up
@@ -460,19 +503,31 @@ class Resetting(ThreadingTCPServer):
         self.close_request(request)  # without the farewell that would make an end of a reset
 
 
-@pytest.fixture(scope="module")
-def broken(room: Path, shop_var: Path) -> Iterator[Place]:
-    assert shop_var.is_dir()
+@contextmanager
+def serving(context: ssl.SSLContext | None = None) -> Iterator[Place]:
     with Resetting(("127.0.0.1", 0), BrokenShop) as server:
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            place = "127.0.0.1", server.server_address[1]
-            with front_proxy(room, place, SHOP_TIMEOUT="1") as front:
-                yield front
+            yield ("127.0.0.1", server.server_address[1])
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.fixture(scope="module")
+def broken_shop(shop_var: Path) -> Iterator[Place]:
+    assert shop_var.is_dir()
+    with serving() as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def broken(room: Path, broken_shop: Place) -> Iterator[Place]:
+    with front_proxy(room, broken_shop, SHOP_TIMEOUT="1") as front:
+        yield front
 
 
 @pytest.mark.parametrize(
@@ -484,16 +539,20 @@ def broken(room: Path, shop_var: Path) -> Iterator[Place]:
         ("/not-even-http", 502),
         ("/too-long", 502),
         ("/early-hints", 502),
-        ("/folded", 502),
+        ("/odd-name", 502),
         ("/nul", 502),
         ("/odd-reason", 502),
         ("/length-and-chunks", 502),
         ("/two-lengths", 502),
+        ("/same-lengths", 502),
+        ("/listed-lengths", 502),
+        ("/endless-length", 502),
         ("/negative-length", 502),
         ("/no-length", 502),
+        ("/two-codings", 502),
         ("/other-coding", 502),
         ("/short-chunk", 502),
-        ("/slow-body", 502),
+        ("/slow-body", 504),
         ("/slow", 504),
     ],
 )
@@ -507,6 +566,68 @@ def test_failure_of_the_shop_is_told(broken: Place, room: Path, path: str, code:
         logged = [line for line in log if not line.startswith("[")]  # those are gunicorn's
     connection.close()
     assert len(logged) == (0 if code == 200 else 2), logged
+
+
+def test_folded_field_becomes_one_line(broken: Place) -> None:
+    answer = ask(broken, "/folded")
+    assert (answer.code, answer["X"], answer.body) == (200, "a b", b"whole body")
+
+
+def test_compressed_answer_is_passed_on_as_it_is(broken: Place) -> None:
+    answer = ask(broken, "/compressed")
+    assert (answer["Content-Encoding"], answer.body) == ("gzip", b"whole body")
+
+
+def test_field_that_the_shop_nominates_stops_at_the_proxy(broken: Place) -> None:
+    answer = ask(broken, "/nominated")
+    assert (answer.code, answer.all("X-Secret")) == (200, [])
+
+
+def test_chunk_is_passed_on_before_the_next_one_comes(broken: Place) -> None:
+    connection = Connection(broken)
+    connection.request("GET", "/late-chunk")
+    answer = connection.getresponse()
+    assert answer.read(5) == b"first"
+    BrokenShop.passed_on.put(b"4\r\nlast\r\n0\r\n\r\n")
+    assert answer.read() == b"last"
+    connection.close()
+
+
+def test_sigterm_lets_a_request_finish(room: Path, broken_shop: Place) -> None:
+    variables = {"SHOP": f"http://127.0.0.1:{broken_shop[1]}", "MAINTENANCE_DIR": str(room / "var")}
+    place = "127.0.0.1", free_port()
+    environ = unmeasured() | variables | {"BIND": f"127.0.0.1:{place[1]}", "SHOP_TIMEOUT": "5"}
+    command = [PROGRAMS / "gunicorn"]
+    with running(command, place, room / "gunicorn.log", cwd=EXAMPLE, env=environ) as process:
+        connection = Connection(place)
+        connection.request("GET", "/late-chunk")
+        answer = connection.getresponse()
+        process.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        BrokenShop.passed_on.put(b"4\r\nlast\r\n0\r\n\r\n")
+        assert answer.read() == b"firstlast"
+        # The other worker may have been starting, deaf to the signal: gunicorn then ends it late.
+        assert process.wait(30) == 0
+        connection.close()
+
+
+def test_certificate_of_the_shop_is_checked(
+    room: Path, shop_var: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skip_without(shutil.which("openssl"), "Debian's openssl")
+    assert shop_var.is_dir()
+    monkeypatch.chdir(tmp_path)
+    making = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    making += ["-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*making, "-keyout", "key", "-out", "cert"], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain("cert", "key")
+    with serving(context) as shop:
+        url = f"https://localhost:{shop[1]}"
+        for authorities, code in ({}, 502), ({"SSL_CERT_FILE": str(tmp_path / "cert")}, 200):
+            with front_proxy(room, shop, SHOP=url, **authorities) as place:
+                assert ask(place, "/whole").code == code
 
 
 def test_date_and_server_are_told_once(broken: Place) -> None:
@@ -575,14 +696,16 @@ def test_client_that_leaves_ends_the_shops_work(broken: Place) -> None:
 @pytest.mark.parametrize(
     ("variables", "line"),
     [
-        pytest.param({}, "SHOP: '' is no place of a shop", id="no-shop"),
-        pytest.param({"SHOP": "127.0.0.1:80"}, "SHOP: '127.0.0.1:80' is no place", id="no-scheme"),
-        pytest.param({"SHOP": "ftp://shop"}, "SHOP: 'ftp://shop' is no place", id="scheme"),
-        pytest.param({"SHOP": "http://"}, "SHOP: 'http://' is no place", id="no-host"),
-        pytest.param({"SHOP": "http://shop/de"}, "SHOP: 'http://shop/de' is no place", id="path"),
-        pytest.param({"SHOP": "http://shop:99999"}, "Port out of range", id="port"),
-        pytest.param({"SHOP_TIMEOUT": "1m"}, "SHOP_TIMEOUT: '1m' is no number", id="timeout"),
-        pytest.param({"SHOP_TIMEOUT": "0"}, "SHOP_TIMEOUT: '0' is no number", id="no-time"),
+        pytest.param({}, "SHOP: '' is not a valid shop URL", id="no-shop"),
+        pytest.param({"SHOP": "127.0.0.1:80"}, "SHOP: '127.0.0.1:80' is not", id="no-scheme"),
+        pytest.param({"SHOP": "ftp://shop"}, "SHOP: 'ftp://shop' is not", id="scheme"),
+        pytest.param({"SHOP": "http://"}, "SHOP: 'http://' is not", id="no-host"),
+        pytest.param({"SHOP": "http://shop/de"}, "SHOP: 'http://shop/de' is not", id="path"),
+        pytest.param({"SHOP": "http://shop:99999"}, "SHOP: 'http://shop:99999' is not", id="port"),
+        pytest.param({"SHOP": "http://shop:0"}, "SHOP: 'http://shop:0' is not", id="port-zero"),
+        pytest.param({"SHOP": "http://[::::]"}, "SHOP: 'http://[::::]' is not", id="ipv6"),
+        pytest.param({"SHOP_TIMEOUT": "1m"}, "SHOP_TIMEOUT: '1m' is not a valid", id="timeout"),
+        pytest.param({"SHOP_TIMEOUT": "0"}, "SHOP_TIMEOUT: '0' is not a valid", id="no-time"),
         pytest.param({"MAINTENANCE_DIRECTORY": "x"}, "MAINTENANCE_DIRECTORY", id="unknown"),
         pytest.param({"MAINTENANCE_TRUSTED_PROXIES": "*"}, "trusted_proxies: '*'", id="trust"),
     ],
