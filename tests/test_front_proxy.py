@@ -922,6 +922,20 @@ def test_own_directory_shows_the_state_but_cannot_switch_off(
     link.symlink_to(mode.flag_path)
 
 
+def test_unit_of_the_readme_starts_the_proxy(room: Path, php: Place) -> None:
+    found = re.search(r"```ini\n(.*?)```", (EXAMPLE / "README.md").read_text(), re.DOTALL)
+    assert found is not None
+    settings = [line.split("=", 1) for line in found[1].splitlines() if "=" in line]
+    variables = dict(value.split("=", 1) for name, value in settings if name == "Environment")
+    (command,) = (value for name, value in settings if name == "ExecStart")
+    place = "127.0.0.1", free_port()
+    variables |= {"SHOP": f"http://{php[0]}:{php[1]}", "MAINTENANCE_DIR": str(room / "var")}
+    variables |= {"BIND": f"127.0.0.1:{place[1]}"}
+    program = PROGRAMS / Path(command).name
+    with running([program], place, room / "unit.log", cwd=EXAMPLE, env=unmeasured() | variables):
+        assert ask(place)["X-Shop"] == "here"
+
+
 NGINX = """
 daemon off; master_process off; pid {room}/nginx.pid; error_log stderr; events {{}}
 http {{
