@@ -1,8 +1,8 @@
 """The WSGI middleware: looks at the flag on each request, and lets through or answers 503.
 
-Behind a proxy, list it in `trusted_proxies`. With the list empty the address that connects is the
-client's, so that an exempt proxy lets everybody in who comes through it. With too wide a list
-(whole networks in which your visitors are too) anybody in it can name any address.
+List your proxy in `trusted_proxies`. If the list is empty, the address that connects is the
+client, so exempting your proxy exempts every client behind it. If the list is too wide, and holds
+networks that your visitors are in, any of these visitors can claim any address.
 
     application = MaintenanceMiddleware(application, "var", trusted_proxies=["127.0.0.1"])
 """
@@ -10,62 +10,54 @@ client's, so that an exempt proxy lets everybody in who comes through it. With t
 import os
 from collections.abc import Iterable
 from functools import partial
-from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Self
+from typing import Self
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from maintenance_wsgi.application import NamedApplication, checked_application
+from maintenance_wsgi.arguments import validate_seconds
 from maintenance_wsgi.config import options_from_environ
 from maintenance_wsgi.diagnosis.explanation import Explanation, explain
-from maintenance_wsgi.diagnosis.trust_warnings import TrustWarnings
-from maintenance_wsgi.errors import ConfigError, ConfigTypeError
+from maintenance_wsgi.diagnosis.hints import ProxyWarnings
+from maintenance_wsgi.errors import ConfigTypeError
+from maintenance_wsgi.gate import Gate, Outcome
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
+from maintenance_wsgi.response.exempt import start_exempt_client, start_exempt_path
 from maintenance_wsgi.response.unavailable import UnavailableResponse
-from maintenance_wsgi.state.flag import validate_seconds
 from maintenance_wsgi.state.mode import MaintenanceMode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from _typeshed import OptExcInfo
-
-_MARK = "x-maintenance-mode"
-_EXEMPT = ("X-Maintenance-Mode", "exempt")
-_PRIVATE_EXEMPT = [("Cache-Control", "private, no-store"), _EXEMPT]
-# Fields that let a cache keep an answer whatever Cache-Control says. RFC 9213 gives each kind of
-# cache a "...-Cache-Control" of its own; nginx obeys X-Accel-Expires, Akamai Edge-Control.
-_CACHE_FIELDS = {"expires", "surrogate-control", "x-accel-expires", "edge-control"}
-_KEPT_NAMES = 256
+from maintenance_wsgi.state.reader import StateReader
+from maintenance_wsgi.state.store import FileStore
 
 
 class MaintenanceMiddleware:
     """Puts a WSGI application into maintenance mode while a flag file exists.
 
     Args:
-        application: a WSGI callable, or `"package.module:attribute"`. The latter is imported now
-            while maintenance is off, else when the first request is let through, so that the
-            maintenance page stands while the code cannot be imported.
-        mode: directory of the two files, or a MaintenanceMode.
+        application: a WSGI callable, or `"package.module:attribute"`. A name is imported now if
+            maintenance is off. Otherwise it is imported when the first request is let through, so
+            that the maintenance page works even if the code cannot be imported.
+        directory: the directory of the two files, or the MaintenanceMode of one.
         trusted_proxies: addresses and networks whose `client_ip_header` is believed, and
             `"unix:"` for connections through a Unix socket.
-        client_ip_header: the one header to read there.
-        exempt_paths: paths that are let through for everybody. One that ends in `/` covers all
-            below it, any other exactly itself.
-        retry_after: seconds for the `Retry-After` of the 503, or None for no such header; what
-            the flag file says goes first.
+        client_ip_header: the one header that is read.
+        exempt_paths: paths that are let through for every client. An entry that ends in `/` covers
+            every path below it; any other covers exactly itself.
+        retry_after: seconds for the `Retry-After` of the 503, or None for no such header; a value
+            in the flag file takes precedence.
         page: an HTML file, or a directory with `page.html` and `page.<language>.html`, in place
-            of the built-in page; see `maintenance_wsgi.own_page`.
+            of the built-in page; see `maintenance_wsgi.response.templates`.
         cors_origins: origins (`https://shop.example`, or `*`) whose scripts may read the 503.
 
     Raises:
-        ConfigError, ConfigTypeError: an argument is refused; the message names it.
-        StateError: the directory cannot be searched by this user.
+        ConfigError: an argument is not valid; the message names it.
+        ConfigTypeError: an argument has the wrong type; the message names it.
+        StateError: this user cannot search the directory.
     """
 
     def __init__(  # noqa: PLR0913 (the options of the product; all but two by keyword)
         self,
         application: WSGIApplication | str,
-        mode: MaintenanceMode | str | os.PathLike[str],
+        directory: str | os.PathLike[str] | MaintenanceMode,
         *,
         trusted_proxies: Iterable[str] = (),
         client_ip_header: str = "X-Forwarded-For",
@@ -76,12 +68,13 @@ class MaintenanceMiddleware:
     ) -> None:
         if retry_after is not None:
             validate_seconds("retry_after", retry_after)
-        self._resolver = ClientIPResolver(trusted_proxies, client_ip_header)
-        self._exempt_paths = ExemptPaths(exempt_paths)
-        self._page = UnavailableResponse(retry_after, page, cors_origins)
-        self._mode = mode if isinstance(mode, MaintenanceMode) else MaintenanceMode(mode)
+        resolver = ClientIPResolver(trusted_proxies, client_ip_header)
+        paths = ExemptPaths(exempt_paths)
+        self._unavailable = UnavailableResponse(retry_after, page, cors_origins)
+        self._reader = _reader_of(directory)
+        self._gate = Gate(self._reader, resolver, paths)
+        self._warn = ProxyWarnings(resolver)
         self._application = self._load(application)
-        self._warn_of_trust = TrustWarnings(self._resolver)
 
     @classmethod
     def from_environ(cls, application: WSGIApplication | str) -> Self:
@@ -89,47 +82,46 @@ class MaintenanceMiddleware:
 
         `MAINTENANCE_DIR` is the directory of the two files (by default `var`, as for the command);
         `MAINTENANCE_TRUSTED_PROXIES` and so on are the constructor's options. Blanks or commas
-        separate the entries of a list, an empty text counts as not given, and
+        separate the entries of a list, an empty value counts as not given, and
         `MAINTENANCE_RETRY_AFTER` may be `none`.
 
         Raises:
-            ConfigError, ConfigTypeError: a variable is unknown, or its value is refused; the
-                message names the variable or the option.
-            StateError: the directory cannot be searched by this user.
+            ConfigError: a variable is unknown, or its value is not valid; the message names the
+                variable or the option.
+            StateError: this user cannot search the directory.
         """
         options = options_from_environ()
         return cls(application, options.pop("dir", "var"), **options)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request: by the application, or with the 503."""
-        flag = self._mode.flag()
+        flag = self._reader.flag()
         if flag is None:
             return self._application(environ, start_response)
-        if self._exempt_paths.match(environ):
-            return self._application(environ, partial(_start_exempt_path, start_response))
-        address, reason = self._resolver.resolve(environ)
-        if address is not None and self._mode.exempts(address):
+        outcome, resolution, window = self._gate.decide(environ, flag)
+        if outcome is Outcome.EXEMPT_PATH:
+            return self._application(environ, partial(start_exempt_path, start_response))
+        if outcome is Outcome.EXEMPT_CLIENT:
             environ["maintenance_wsgi.exempt"] = True
-            return self._application(environ, partial(_start_exempt_client, start_response))
-        details = self._mode.details(flag)
-        if details is None:
+            return self._application(environ, partial(start_exempt_client, start_response))
+        if resolution is None or window is None:
             return self._application(environ, start_response)
-        self._warn_of_trust(environ, reason)
-        return self._page(environ, start_response, details, address)
+        self._warn(environ, resolution)
+        return self._unavailable(environ, start_response, window, resolution.client)
 
     def explain(self, environ: WSGIEnvironment) -> Explanation:
         """Return how a request is decided, step by step, by this very configuration.
 
-        It names the trusted proxies and the exempt entry: show it to nobody but exempt or
-        logged-in people.
+        The result names the trusted proxies and the exempt entry: only show it to exempt or
+        logged-in users.
         """
-        return explain(environ, self._mode, self._resolver, self._exempt_paths)
+        return explain(environ, self._gate)
 
     def _load(self, application: WSGIApplication | str) -> WSGIApplication:
         if isinstance(application, str):
-            named = _NamedApplication(application)
-            return named if self._mode.is_enabled() else named.load()
-        return _checked_application(application, repr(application))
+            named = NamedApplication(application)
+            return named if self._reader.flag() else named.load()
+        return checked_application(application, repr(application))
 
 
 def wrap(name: str) -> MaintenanceMiddleware:
@@ -137,71 +129,16 @@ def wrap(name: str) -> MaintenanceMiddleware:
 
     For servers that take an expression, so that no code changes:
     `gunicorn 'maintenance_wsgi:wrap("shop.wsgi:application")'`. It is
-    `MaintenanceMiddleware.from_environ(name)`, which says what is read and what is raised.
+    `MaintenanceMiddleware.from_environ(name)`, which documents the variables and the errors.
     """
     return MaintenanceMiddleware.from_environ(name)
 
 
-class _NamedApplication:
-    """An application that is imported when it is first called."""
-
-    def __init__(self, name: str) -> None:
-        module, colon, attribute = name.partition(":")
-        parts = [*module.split("."), *attribute.split(".")]
-        if not colon or not all(part.isidentifier() for part in parts):
-            raise ConfigError(
-                f"application: {name!r} is not of the form 'package.module:attribute'"
-            )
-        self._name = name
-        self._application: WSGIApplication | None = None
-
-    def load(self) -> WSGIApplication:
-        self._application = _checked_application(resolve_name(self._name), repr(self._name))
-        return self._application
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        application = self._application or self.load()
-        return application(environ, start_response)
-
-
-def _checked_application(application: object, name: str) -> WSGIApplication:
-    if not callable(application):
-        raise ConfigTypeError(f"application: {name} is no WSGI callable")
-    return application
-
-
-def _start_exempt_path(
-    start_response: StartResponse,
-    status: str,
-    headers: list[tuple[str, str]],
-    /,
-    exc_info: "OptExcInfo | None" = None,
-) -> "Callable[[bytes], object]":
-    kept = [field for field in headers if field[0].lower() != _MARK]
-    return start_response(status, [*kept, _EXEMPT], exc_info)
-
-
-def _start_exempt_client(
-    start_response: StartResponse,
-    status: str,
-    headers: list[tuple[str, str]],
-    /,
-    exc_info: "OptExcInfo | None" = None,
-) -> "Callable[[bytes], object]":
-    kept = [field for field in headers if not _REPLACED[field[0]]]
-    kept += _PRIVATE_EXEMPT
-    return start_response(status, kept, exc_info)
-
-
-class _Replaced(dict[str, bool]):
-    """Tells whether a field gives way to ours; keeps what it said of the first names."""
-
-    def __missing__(self, name: str) -> bool:
-        lower = name.lower()
-        replaced = lower == _MARK or lower in _CACHE_FIELDS or lower.endswith("cache-control")
-        if len(self) < _KEPT_NAMES:
-            self[name] = replaced
-        return replaced
-
-
-_REPLACED = _Replaced()
+def _reader_of(where: str | os.PathLike[str] | MaintenanceMode) -> StateReader:
+    if not isinstance(where, MaintenanceMode):
+        return StateReader(where)
+    if not isinstance(where.store, FileStore):
+        raise ConfigTypeError(
+            f"directory: {where.store} is not a directory; use the one that `follow` writes"
+        )
+    return where.store.reader

@@ -1,11 +1,11 @@
-"""Text to IP address or network, and sets of networks.
+"""Strings to IP addresses or networks, and sets of networks.
 
-One strict grammar serves the exemption list, the trusted proxies, proxy headers and the
-socket's own word. A parser that reads more than that (octal, short forms, host names, Unicode
-digits) has been somebody's way past an address filter before: CVE-2021-29921, CVE-2021-28918.
+One strict grammar serves the exemption list, the trusted proxies, proxy headers and the peer that
+the server reports. A parser that reads more than that (octal, short forms, host names, Unicode
+digits) has been used to bypass address filters: CVE-2021-29921, CVE-2021-28918.
 
 IPv4-mapped IPv6 (RFC 4291 section 2.5.5.2) is folded to IPv4, because a dual-stack listener
-reports its IPv4 clients that way. Beyond that the two families never meet.
+reports its IPv4 clients that way. Otherwise IPv4 and IPv6 never match each other.
 """
 
 import re
@@ -13,7 +13,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
-from socket import AF_INET, AF_INET6, inet_pton
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Literal, NamedTuple
 
 from netaddr import IPAddress, IPNetwork
@@ -31,38 +31,47 @@ _MAX_IPV4, _MAX_IPV6 = (1 << 32) - 1, (1 << 128) - 1
 _MAPPED = 0xFFFF  # ::ffff:0:0/96 without its last 32 bits
 _LINK_LOCAL = 0xFE80 >> 6  # fe80::/10 without its last 118 bits (RFC 4291 section 2.5.6)
 _LOW = (1 << 64) - 1
-_SHIFT = 129  # bits of an end, which may lie one behind the last address
+_SHIFT = 129  # bits of an end, which may be one more than the last address
 _END = (1 << _SHIFT) - 1
 # The longest address, ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255, has 45 characters. A longer
-# text is refused before any pattern, any int() and the cache see it.
+# string is refused before a pattern, int() or the cache sees it.
 _MAX_ADDRESS = 45
-_MAX_NODE = 80
+# The same with brackets, a zone of up to 27 characters and a port.
+_MAX_FORWARDED_ADDRESS = 80
+# Documentation networks that netaddr does not know yet (RFC 9637).
+_NEW_DOCUMENTATION = IPNetwork("3fff::/20")
 
 
 class Address(NamedTuple):
-    """An IP address as two numbers, which cost less to look up than netaddr's objects."""
+    """An IP address as two numbers, which are faster to look up than netaddr's objects.
+
+    Attributes:
+        version: 4 or 6.
+        value: the address as an unsigned integer of 32 or 128 bits.
+    """
 
     version: Literal[4, 6]
     value: int
 
     def __str__(self) -> str:
         """Return the canonical spelling (RFC 5952)."""
-        return str(IPAddress(self.value, self.version))
+        family, size = (AF_INET, 4) if self.version == 4 else (AF_INET6, 16)  # noqa: PLR2004 (IPv4)
+        return inet_ntop(family, self.value.to_bytes(size))
 
 
-def parse_address(text: str) -> Address | None:
-    """Return the address that `text` spells, an IPv4-mapped one as IPv4, or None."""
-    address = _read_address(text)
+def parse_address(value: str) -> Address | None:
+    """Return the address that a string spells, or None; an IPv4-mapped one becomes IPv4."""
+    address = _read_address(value)
     return _unmapped(address) if address and _is_mapped(address) else address
 
 
-def _read_address(text: str) -> Address | None:
-    if len(text) > _MAX_ADDRESS or not _ADDRESS.fullmatch(text):
+def _read_address(value: str) -> Address | None:
+    if len(value) > _MAX_ADDRESS or not _ADDRESS.fullmatch(value):
         return None
     try:
-        if ":" in text:
-            return Address(6, int.from_bytes(inet_pton(AF_INET6, text)))
-        return Address(4, int.from_bytes(inet_pton(AF_INET, text)))
+        if ":" in value:
+            return Address(6, int.from_bytes(inet_pton(AF_INET6, value)))
+        return Address(4, int.from_bytes(inet_pton(AF_INET, value)))
     except OSError:
         return None
 
@@ -75,12 +84,12 @@ def _unmapped(address: Address) -> Address:
     return Address(4, address.value & _MAX_IPV4)
 
 
-def parse_network(text: str) -> IPNetwork | None:
+def parse_network(value: str) -> IPNetwork | None:
     """Return the network that an address or `address/prefix length` spells, or None.
 
-    Host bits are masked. An IPv4-mapped network of /96 or longer is folded to IPv4.
+    Host bits are masked. An IPv4-mapped network of /96 or longer becomes IPv4.
     """
-    host, slash, length = text.partition("/")
+    host, slash, length = value.partition("/")
     address = _read_address(host)
     if address is None or (slash and not _PREFIX_LENGTH.fullmatch(length)):
         return None
@@ -94,25 +103,26 @@ def parse_network(text: str) -> IPNetwork | None:
     return network.cidr if slash else network
 
 
-def parse_forwarded_address(text: str) -> Address | None:
-    """Return the client address in `text` as a proxy or a server writes it, or None.
+def parse_forwarded_address(value: str) -> Address | None:
+    """Return the client's address as a proxy or a server writes it, or None.
 
-    Accepted are `v4`, `v4:port`, `v6`, `[v6]` and `[v6]:port`. A zone is accepted on a link-local
-    address only, and dropped (RFC 4007 section 11). The unspecified address is no client.
+    Accepted are `v4`, `v4:port`, `v6`, `[v6]` and `[v6]:port`. A zone is accepted only on a
+    link-local address, and dropped (RFC 4007 section 11). The unspecified address is never a
+    client's.
     """
-    return _parse_node(text) if len(text) <= _MAX_NODE else None
+    return _parse_forwarded(value) if len(value) <= _MAX_FORWARDED_ADDRESS else None
 
 
 # The same few clients and proxies come again and again; an entry costs about 300 bytes.
 @lru_cache(maxsize=4096)
-def _parse_node(text: str) -> Address | None:
-    address = parse_address(text) or _parse_decorated(text)
+def _parse_forwarded(value: str) -> Address | None:
+    address = parse_address(value) or _parse_with_port(value)
     return address if address and address.value else None
 
 
-def _parse_decorated(text: str) -> Address | None:
-    host = text
-    if match := _HOST_AND_PORT.fullmatch(text):
+def _parse_with_port(value: str) -> Address | None:
+    host = value
+    if match := _HOST_AND_PORT.fullmatch(value):
         host = match["v6"] or match["v4"]
         brackets_around_ipv4 = match["v6"] and ":" not in host
         if brackets_around_ipv4 or int(match["port"] or 0) > _MAX_PORT:
@@ -125,28 +135,37 @@ def _parse_decorated(text: str) -> Address | None:
     return address if is_link_local and _ZONE.fullmatch(zone) else None
 
 
+@lru_cache(maxsize=4096)
+def is_public(address: Address) -> bool:
+    """Tell whether an address is a client's on the Internet: global unicast, not documentation."""
+    known = IPAddress(address.value, address.version)
+    is_unicast = address.version == 4 or address.value >> 125 == 1  # noqa: PLR2004 (2000::/3)
+    is_global = is_unicast and known.is_global() and not known.is_multicast()
+    return bool(is_global) and known not in _NEW_DOCUMENTATION
+
+
 def format_network(network: IPNetwork) -> str:
-    """Return the canonical spelling: an address alone, or `network/prefix length`."""
-    alone = network.prefixlen == _WIDTH[network.version]
-    return str(network.ip if alone else network)
+    """Return the canonical spelling: an address, or `network/prefix length`."""
+    is_address = network.prefixlen == _WIDTH[network.version]
+    return str(network.ip if is_address else network)
 
 
 class NetworkSet:
     """An immutable set of networks: `address in networks` costs one bisection at any size.
 
-    The networks of a family are merged and kept as the sorted bounds of their ranges, first
-    address and the one after the last in turn. An odd number of bounds at or below an address
-    means that it lies inside.
+    The networks of a family are merged and kept as the sorted bounds of their ranges: the first
+    address and the one after the last, in turn. An address lies inside if an odd number of bounds
+    is at or below it.
 
     Args:
-        networks: is read once and not kept: a large list needs 16 bytes a bound.
+        networks: is read once and not kept, because a large list needs only 16 bytes a bound.
     """
 
     __slots__ = ("_count", "_ipv4", "_ipv6_high", "_ipv6_low")
 
     def __init__(self, networks: Iterable[IPNetwork] = ()) -> None:
-        # A range is one number, first and end side by side: a million pairs would leave the
-        # memory of the process in tatters.
+        # One number holds a range: the first address in the high bits, the end in the low ones.
+        # A million pairs instead would fragment the heap.
         ranges: dict[int, list[int]] = {4: [], 6: []}
         for network in networks:
             ranges[network.version].append(network.first << _SHIFT | network.last + 1)
@@ -154,13 +173,13 @@ class NetworkSet:
         self._ipv4 = array("Q", _merged_bounds(ranges[4]))
         ipv6 = _merged_bounds(ranges[6])
         if ipv6 and ipv6[-1] > _MAX_IPV6:
-            ipv6.pop()  # nothing lies behind it
-        # An array has no numbers of 128 bits, and a list of Python's takes three times the room.
+            ipv6.pop()  # no address lies behind it
+        # An array cannot hold numbers of 128 bits, and a list of them needs three times the memory.
         self._ipv6_high = array("Q", (bound >> 64 for bound in ipv6))
         self._ipv6_low = array("Q", (bound & _LOW for bound in ipv6))
 
     def __len__(self) -> int:
-        """Return how many networks were given."""
+        """Return the number of networks that were given."""
         return self._count
 
     def __contains__(self, address: Address) -> bool:
@@ -176,8 +195,8 @@ class NetworkSet:
 def _merged_bounds(ranges: list[int]) -> list[int]:
     ranges.sort()
     bounds: list[int] = []
-    for both in ranges:
-        first, end = both >> _SHIFT, both & _END
+    for packed in ranges:
+        first, end = packed >> _SHIFT, packed & _END
         if bounds and first <= bounds[-1]:
             bounds[-1] = max(bounds[-1], end)
         else:

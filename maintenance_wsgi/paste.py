@@ -1,4 +1,4 @@
-"""The middleware as a filter of Paste Deploy, for applications that an ini file puts together.
+"""The middleware as a Paste Deploy filter, for applications that an ini file assembles.
 
 [filter:maintenance]
 use = egg:maintenance-wsgi
@@ -14,16 +14,18 @@ from maintenance_wsgi.middleware import MaintenanceMiddleware
 
 
 def filter_app_factory(
-    application: WSGIApplication, _: Mapping[str, str], /, **texts: str
+    application: WSGIApplication, _: Mapping[str, str], /, **values: str
 ) -> MaintenanceMiddleware:
     """Return the application behind the gate.
 
-    The options are the constructor's, and `dir`, the directory of the two files (by default
-    `var`); see `maintenance_wsgi.options` for how they are written. `[DEFAULT]` is not looked at.
+    Args:
+        application: the filtered application.
+        values: the constructor's options, and `dir`, the directory of the two files (by default
+            `var`); see `maintenance_wsgi.config` for their spelling. `[DEFAULT]` is not read.
 
     Raises:
-        ConfigError: an option is unknown or refused; it is named.
-        StateError: the directory cannot be searched by this user.
+        ConfigError: an option is unknown or not valid; the message names it.
+        StateError: this user cannot search the directory.
     """
-    options = options_from_ini(texts)
+    options = options_from_ini(values)
     return MaintenanceMiddleware(application, options.pop("dir", "var"), **options)

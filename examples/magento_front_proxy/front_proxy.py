@@ -39,7 +39,7 @@ from werkzeug.wsgi import ClosingIterator, LimitedStream, get_content_length, ge
 
 from maintenance_wsgi import ConfigError, MaintenanceMiddleware
 from maintenance_wsgi.config import options_from_environ
-from maintenance_wsgi.request.client_ip import ClientIPResolver, Reason
+from maintenance_wsgi.request.client_ip import ClientIPResolver
 
 _URL = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 # Any other character could become part of a link, of a cache key or of a new header line.
@@ -200,8 +200,7 @@ def _origin(environ: WSGIEnvironment, sent: dict[str, str], host: str) -> dict[s
 
 
 def _peer_is_trusted(environ: WSGIEnvironment) -> bool:
-    # Without a header, the resolver misses it only if the peer is a trusted proxy.
-    return _resolver.resolve({"REMOTE_ADDR": environ["REMOTE_ADDR"]})[1] is Reason.NO_HEADER
+    return _resolver.resolve(environ).peer.trusted_by is not None
 
 
 def _end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -1,4 +1,7 @@
-"""What people write on the command line, as values; each mistake is named before any change."""
+"""The values of the command line: each is read by one function, which is its click type.
+
+A function raises `BadParameter`, so that every value that cannot be read is wrong usage.
+"""
 
 import os
 import re
@@ -8,19 +11,81 @@ from typing import Any, TypedDict
 
 import click
 
-from maintenance_wsgi.errors import EntryError
+from maintenance_wsgi.grammar import OWS, TOKEN, environ_key, printable
 from maintenance_wsgi.networks import parse_forwarded_address
-from maintenance_wsgi.state.exemptions import parse_entries
-from maintenance_wsgi.state.flag import parse_time
+from maintenance_wsgi.request.client_ip import is_unix_peer
 
 NONE = "none"
 _ME = "me"
 _DURATION = re.compile(r"\+(?=[0-9])(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?")
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+# A date without a time does not say at which end of the day maintenance ends.
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d.*", re.ASCII)
+
+
+def ip(value: str) -> str:
+    """Return an entry of the list as `MaintenanceMode` takes it, which refuses an invalid one.
+
+    `me` becomes the address of the SSH client; `none` stays as it is.
+    """
+    if value != _ME:
+        return value
+    connection = os.environ.get("SSH_CONNECTION", "")
+    address = parse_forwarded_address(connection.partition(" ")[0])
+    if address is None:
+        raise click.BadParameter(
+            "'me': SSH_CONNECTION does not hold your address (sudo removes it);"
+            " pass the address itself"
+        )
+    return str(address)
+
+
+def time(value: str) -> datetime:
+    """Return the time that a duration from now, a local time or RFC 3339 spells."""
+    try:
+        if duration := _DURATION.fullmatch(value):
+            days, hours, minutes = (int(part or 0) for part in duration.groups())
+            now = datetime.now(UTC).replace(microsecond=0)
+            return now + timedelta(days=days, hours=hours, minutes=minutes)
+        if _TIME.fullmatch(value):
+            found = datetime.fromisoformat(value.upper())
+            return found if found.tzinfo else found.astimezone()
+    except (ValueError, OverflowError):
+        pass
+    raise click.BadParameter(
+        f"'{printable(value)}' is not a valid time; use +90m, +1h30m,"
+        " '2099-12-31 18:00' (local time) or 2099-12-31T18:00:00+01:00"
+    )
+
+
+def seconds(value: str) -> int:
+    """Return the number of seconds that decimal digits spell."""
+    if not re.fullmatch("[0-9]{1,20}", value):
+        raise click.BadParameter(
+            f"'{printable(value)}' is not a number of seconds; use for example 300"
+        )
+    return int(value)
+
+
+def peer(value: str) -> str:
+    """Return what a server reports as the other end of a connection, as it is."""
+    if parse_forwarded_address(value) is None and not is_unix_peer(value):
+        raise click.BadParameter(
+            f"'{printable(value)}' is not an IP address; use the address that the server sees,"
+            " or '' for a Unix socket"
+        )
+    return value
+
+
+def header(value: str) -> tuple[str, str]:
+    """Return the name that a request header has in a WSGI environ, and its value."""
+    name, colon, content = value.partition(":")
+    if not colon or not TOKEN.fullmatch(name):
+        raise click.BadParameter(f"'{printable(value)}' is not a header; use 'Name: value'")
+    return environ_key(name), content.strip(OWS)
 
 
 class WindowOptions(TypedDict):
-    """What `enable` takes."""
+    """The options of `enable`, as `MaintenanceMode` takes them."""
 
     exemptions: list[str] | None
     message: str | None
@@ -28,23 +93,50 @@ class WindowOptions(TypedDict):
     retry_after: int | None
 
 
-def ip_option(text: str) -> Callable[[Any], Any]:
-    """Return the option that replaces the list."""
-    return click.option("--ip", "ips", multiple=True, metavar="IP", help=text)
+def ip_error(lines: Iterable[str], remedy: str) -> click.UsageError:
+    """Print lines in the words of Magento's validator; return the error to raise after them."""
+    for line in lines:
+        click.echo(line, err=True)
+    return click.UsageError(f"nothing was changed; {remedy}")
 
 
-_WINDOW_OPTIONS = [
-    ip_option("Exempt this address or network, or 'me' (by SSH); repeat; 'none' for nobody."),
-    click.option("--message", metavar="TEXT", help="Text for the visitors."),
+def _new_list(
+    _ctx: click.Context, _option: click.Parameter, values: tuple[str, ...]
+) -> list[str] | None:
+    """Return the list that `--ip` gives: None to keep the present one; empty for no client."""
+    remedy = "use --ip none without another --ip"
+    if values.count(NONE) > 1:
+        raise ip_error(["'none' can be only used once"], remedy)
+    if NONE in values and len(values) > 1:
+        raise ip_error(["Multiple values are not allowed when 'none' is used"], remedy)
+    return [value for value in values if value != NONE] if values else None
+
+
+ip_option: Callable[[Any], Any] = click.option(
+    "--ip",
+    "exemptions",
+    type=ip,
+    metavar="IP",
+    multiple=True,
+    callback=_new_list,
+    help="Address or network to exempt; replaces the list. Repeat it for more."
+    " 'me' is the address of your SSH client, 'none' empties the list.",
+)
+_WINDOW_OPTIONS: list[Callable[[Any], Any]] = [
+    ip_option,
+    click.option("--message", metavar="TEXT", help="Message for the visitors."),
     click.option(
         "--until",
+        type=time,
         metavar="TIME",
-        help="Planned end: 2026-11-23T18:00:00+01:00, '2026-11-23 18:00' (local time) or +1h30m.",
+        help="Planned end: +90m, +1h30m, '2099-12-31 18:00' (local time)"
+        " or 2099-12-31T18:00:00+01:00.",
     ),
     click.option(
         "--retry-after",
+        type=seconds,
         metavar="SECONDS",
-        help="Seconds after which a client may come again (Retry-After).",
+        help="Value of the Retry-After header, in seconds.",
     ),
 ]
 
@@ -54,92 +146,3 @@ def window_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_WINDOW_OPTIONS):
         command = option(command)
     return command
-
-
-def window(
-    ips: tuple[str, ...], message: str | None, until: str | None, retry_after: str | None
-) -> WindowOptions:
-    """Return what the options of `enable` say."""
-    return WindowOptions(
-        exemptions=exemptions_of(ips),
-        message=message,
-        until=None if until is None else _parse_until(until),
-        retry_after=None if retry_after is None else _parse_seconds(retry_after),
-    )
-
-
-def exemptions_of(ips: tuple[str, ...]) -> list[str] | None:
-    """Return what `--ip` says of the list: None to keep it, nothing for nobody."""
-    known = with_me(ips)
-    refuse_invalid(known, none_allowed=True)
-    return [ip for ip in known if ip != NONE] if known else None
-
-
-def with_me(ips: Iterable[str]) -> list[str]:
-    """Return the addresses, with that of the SSH connection in place of `me`."""
-    return [_address_of_me() if ip == _ME else ip for ip in ips]
-
-
-def _address_of_me() -> str:
-    connection = os.environ.get("SSH_CONNECTION", "")
-    address = parse_forwarded_address(connection.partition(" ")[0])
-    if address is None:
-        raise click.ClickException(
-            "me: there is no SSH_CONNECTION that names your address (sudo drops it);"
-            " nothing was changed; write the address itself"
-        )
-    return str(address)
-
-
-def validation_messages(values: Iterable[str], *, none_allowed: bool) -> list[str]:
-    """Return what Magento's validator says of the values: nothing where all are good."""
-    values = list(values)
-    nones = values.count(NONE)
-    if nones and not none_allowed:
-        return ["'none' is not allowed"]
-    if nones > 1:
-        return ["'none' can be only used once"]
-    if nones and len(values) > 1:
-        return ["Multiple values are not allowed when 'none' is used"]
-    try:
-        parse_entries(value for value in values if value != NONE)
-    except EntryError as error:
-        return [f"Invalid IP {text}" for text in error.texts]
-    return []
-
-
-def refuse_invalid(values: Iterable[str], *, none_allowed: bool) -> None:
-    """Print what is wrong with the values, in Magento's words, and end; or do nothing."""
-    if messages := validation_messages(values, none_allowed=none_allowed):
-        for message in messages:
-            click.echo(message, err=True)
-        raise click.ClickException(
-            "nothing was changed; give each address or network by itself,"
-            " as 203.0.113.7, 10.0.0.0/8, 2001:db8::7 or 2001:db8::/32"
-        )
-
-
-def _parse_until(text: str) -> datetime:
-    try:
-        if duration := _DURATION.fullmatch(text):
-            days, hours, minutes = (int(part or 0) for part in duration.groups())
-            return datetime.now(UTC).replace(microsecond=0) + timedelta(
-                days=days, hours=hours, minutes=minutes
-            )
-        if _TIME.fullmatch(text):
-            return datetime.fromisoformat(text).astimezone()
-        time = parse_time(text)
-    except (ValueError, OverflowError):
-        time = None
-    if time is None:
-        raise click.ClickException(
-            f"--until: {text!r} is no time; write 2026-11-23T18:00:00+01:00,"
-            " '2026-11-23 18:00' (local time), +90m or +1h30m"
-        )
-    return time
-
-
-def _parse_seconds(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,20}", text):
-        raise click.ClickException(f"--retry-after: {text!r} is no number of seconds; write 300")
-    return int(text)

@@ -5,22 +5,26 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
+from typing import Unpack
 
 import click
 
-from maintenance_wsgi.cli.app import main, quiet_option, same_directory_option, warn
-from maintenance_wsgi.cli.fleet import (
-    disabling_command,
-    fleet_options,
-    open_state,
-    wait_for_nodes,
-    wait_option,
+from maintenance_wsgi.cli.app import (
+    Target,
+    main,
+    pass_target,
+    quiet_option,
+    same_directory_option,
+    warn,
 )
-from maintenance_wsgi.cli.params import window, window_options
+from maintenance_wsgi.cli.fleet import fleet_options, wait_for_nodes, wait_option
+from maintenance_wsgi.cli.params import WindowOptions, window_options
+from maintenance_wsgi.errors import StateError
+from maintenance_wsgi.grammar import printable
 
 _FORWARDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-_NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # as shells have it
-_DIED_OF = 128
+_NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # exit statuses of a shell
+_SIGNALLED = 128  # a shell adds the number of the signal
 
 
 @main.command(
@@ -28,7 +32,9 @@ _DIED_OF = 128
     context_settings={"allow_interspersed_args": False},
     options_metavar="[OPTIONS] [--]",
 )
-@click.option("--disable-on-failure", is_flag=True, help="Switch off also where COMMAND fails.")
+@click.option(
+    "--disable-on-failure", is_flag=True, help="Switch maintenance mode off even if COMMAND fails."
+)
 @window_options
 @fleet_options
 @wait_option
@@ -37,73 +43,77 @@ _DIED_OF = 128
 @click.argument(
     "command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND [ARGUMENT]..."
 )
-@click.pass_context
-def run(  # noqa: PLR0913 (the options of enable)
-    ctx: click.Context,
+@pass_target
+def run(
+    target: Target,
     *,
     disable_on_failure: bool,
-    ips: tuple[str, ...],
-    message: str | None,
-    until: str | None,
-    retry_after: str | None,
-    wait: int | None,
     quiet: bool,
     command: tuple[str, ...],
+    **options: Unpack[WindowOptions],
 ) -> None:
     """Keep maintenance mode on while COMMAND runs, and restore what was found.
 
-    Where maintenance was on before, it stays on, untouched. Where COMMAND fails it stays on too,
-    and this says so. Of several that overlap, the last to end switches it off. The exit status is
-    COMMAND's, 128 + N where signal N ended it.
+    If maintenance was already on, it stays on, unchanged. If COMMAND fails, maintenance stays on
+    too, and a message says so. If several runs overlap, the last one to end switches it off. The
+    exit status is that of COMMAND, or 128 + N if signal N ended it.
 
     \b
     Example:
       maintenance-wsgi run --message 'Moving house' -- ./migrate --all
     """
-    mode = open_state(wait=wait)
-    options = window(ips, message, until, retry_after)
-    _refuse_what_cannot_run(ctx, command[0])
-    switched_on = False
+    mode = target.open()
+    _check_executable(command[0])
+    name, switched_on, finished = f"'{printable(command[0])}'", False, False
     try:
-        with mode.enabled(**options, disable_on_failure=disable_on_failure) as switched_on:
-            _tell_beginning(switched_on=switched_on, quiet=quiet)
-            wait_for_nodes(wait, quiet=quiet)
+        with mode.window(**options, disable_on_failure=disable_on_failure) as switched_on:
+            _report_start(target, switched_on=switched_on, quiet=quiet)
+            wait_for_nodes(target, quiet=quiet)
             _run(command)
-    except click.ClickException:
-        if switched_on and not disable_on_failure:
-            warn(f"not run; maintenance mode stays on; end it with: {disabling_command()}")
-        raise
+            finished = True
     except subprocess.CalledProcessError as failure:
-        failed = f"{command[0]!r} failed with exit status {failure.returncode}"
+        failed = f"{name} failed with exit status {failure.returncode}"
         if not switched_on:
             warn(f"{failed}; maintenance mode was on before, and is left as it is")
         elif not disable_on_failure:
-            warn(f"{failed}: maintenance mode stays on; end it with: {disabling_command()}")
-        ctx.exit(failure.returncode)
+            warn(f"{failed}; maintenance mode stays on; {_remedy(target)}")
+        raise click.exceptions.Exit(failure.returncode) from failure
+    except (click.ClickException, StateError):
+        if finished:
+            warn(f"{name} succeeded; maintenance mode may still be on; {_remedy(target)}")
+        elif switched_on and not disable_on_failure:
+            warn(f"{name} was not run; maintenance mode stays on; {_remedy(target)}")
+        raise
 
 
-def _refuse_what_cannot_run(ctx: click.Context, name: str) -> None:
-    if shutil.which(name, os.F_OK) is None:
-        click.echo(f"Error: {name!r} is no command; nothing was changed", err=True)
-        ctx.exit(_NOT_FOUND)
-    if shutil.which(name) is None:
-        click.echo(f"Error: {name!r} may not be executed; nothing was changed", err=True)
-        ctx.exit(_NOT_EXECUTABLE)
+def _remedy(target: Target) -> str:
+    return f"switch it off with: {target.command_line('disable')}"
 
 
-def _tell_beginning(*, switched_on: bool, quiet: bool) -> None:
+def _check_executable(name: str) -> None:
+    """Refuse a command that cannot be run, before anything is changed."""
+    if shutil.which(name) is not None:
+        return
+    is_missing = shutil.which(name, os.F_OK) is None
+    fault = "command not found" if is_missing else "command is not executable"
+    click.echo(f"Error: '{printable(name)}': {fault}; nothing was changed", err=True)
+    raise click.exceptions.Exit(_NOT_FOUND if is_missing else _NOT_EXECUTABLE)
+
+
+def _report_start(target: Target, *, switched_on: bool, quiet: bool) -> None:
     if not switched_on:
         warn("maintenance mode was on before, and is left as it is")
     elif not quiet:
-        end = disabling_command()
-        click.echo(f"Maintenance mode is on; should this be killed, end it with: {end}", err=True)
+        click.echo(
+            f"Maintenance mode is on; if this process is killed, {_remedy(target)}", err=True
+        )
 
 
 def _run(command: Sequence[str]) -> None:
-    """Run a command to its end, and hand on the signals that come meanwhile.
+    """Run a command to its end, and forward the signals that arrive until then.
 
     Raises:
-        CalledProcessError: it failed; the return code is the exit status to end with.
+        CalledProcessError: the command failed; the return code is the exit status to end with.
     """
     awaited = {signal.SIGCHLD, *_FORWARDED}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
@@ -117,15 +127,15 @@ def _run(command: Sequence[str]) -> None:
             if info.si_signo in _FORWARDED and not _came_from_terminal(info):
                 process.send_signal(info.si_signo)
     except OSError as error:
-        click.echo(f"Error: {command[0]}: {error.strerror}", err=True)
+        click.echo(f"Error: '{printable(command[0])}': {error.strerror}", err=True)
         raise subprocess.CalledProcessError(_NOT_EXECUTABLE, command) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     status = process.returncode
     if status:
-        raise subprocess.CalledProcessError(status if status > 0 else _DIED_OF - status, command)
+        raise subprocess.CalledProcessError(status if status > 0 else _SIGNALLED - status, command)
 
 
 def _came_from_terminal(info: signal.struct_siginfo) -> bool:
-    # Ctrl-C reaches the whole foreground group, the command too: twice would be once too often.
+    # Ctrl-C reaches the whole foreground group, and so the command, which must not get it twice.
     return info.si_code > 0

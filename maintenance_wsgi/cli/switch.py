@@ -5,34 +5,44 @@ import os
 import stat
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Unpack
 
 import click
 
-from maintenance_wsgi.cli.app import main, quiet_option, same_directory_option, warn
+from maintenance_wsgi.cli.app import (
+    Target,
+    main,
+    pass_target,
+    quiet_option,
+    same_directory_option,
+    warn,
+)
 from maintenance_wsgi.cli.fleet import (
-    fleet_mode,
     fleet_options,
-    nodes_json,
-    nodes_text,
-    open_state,
+    format_nodes,
+    nodes_dict,
     wait_for_nodes,
     wait_option,
 )
 from maintenance_wsgi.cli.params import (
     NONE,
-    exemptions_of,
+    WindowOptions,
+    ip,
+    ip_error,
     ip_option,
-    refuse_invalid,
-    window,
     window_options,
-    with_me,
 )
-from maintenance_wsgi.errors import MaintenanceError
+from maintenance_wsgi.errors import StateError
+from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.state.mode import MaintenanceMode, Status
+from maintenance_wsgi.state.store import FileStore
+
+_MAX_MESSAGE = 4096  # characters
+_MAX_INVALID = 10
 
 
 class _UnknownState(click.ClickException):
-    """`status --exit-code` where the state cannot be told: neither on nor off."""
+    """`status --exit-code` cannot tell the state: neither on nor off."""
 
     exit_code = 2
 
@@ -43,145 +53,141 @@ class _UnknownState(click.ClickException):
 @wait_option
 @quiet_option
 @same_directory_option
-def enable(  # noqa: PLR0913 (one for each option)
-    *,
-    ips: tuple[str, ...],
-    message: str | None,
-    until: str | None,
-    retry_after: str | None,
-    wait: int | None,
-    quiet: bool,
-) -> None:
+@pass_target
+def enable(target: Target, *, quiet: bool, **options: Unpack[WindowOptions]) -> None:
     """Switch maintenance mode on.
 
-    --ip replaces the list; without it the list stays as it is. While maintenance is on already,
-    what is not given stays as it is.
+    --ip replaces the list; without --ip the list stays as it is. If maintenance is already on,
+    omitted values stay as they are.
 
     \b
     Example:
       maintenance-wsgi enable --ip 203.0.113.7 --until +90m
     """
-    mode = open_state(begins=True, wait=wait)
-    options = window(ips, message, until, retry_after)
+    mode = target.open(create=True)
     mode.enable(**options)
     if not quiet:
         click.echo("Enabled maintenance mode")
         _echo_exemptions(mode, options["exemptions"])
-    _warn_of_closed(mode)
-    wait_for_nodes(wait, quiet=quiet)
+    _warn_of_private_files(mode)
+    wait_for_nodes(target, quiet=quiet)
 
 
 @main.command()
-@ip_option("Replace the list with this address, network or 'me'; repeat; 'none' for nobody.")
+@ip_option
 @fleet_options
 @wait_option
 @quiet_option
 @same_directory_option
-def disable(*, ips: tuple[str, ...], wait: int | None, quiet: bool) -> None:
+@pass_target
+def disable(target: Target, *, exemptions: list[str] | None, quiet: bool) -> None:
     """Switch maintenance mode off.
 
-    The list stays as it is, for the next time, unless --ip replaces it.
+    The list stays as it is for the next time, unless --ip replaces it.
 
     \b
     Example:
       maintenance-wsgi disable
     """
-    mode = open_state(begins=True, wait=wait)
-    exemptions = exemptions_of(ips)
+    mode = target.open(create=True)
     mode.disable(exemptions=exemptions)
     if not quiet:
         click.echo("Disabled maintenance mode")
         _echo_exemptions(mode, exemptions)
-    wait_for_nodes(wait, quiet=quiet)
+    wait_for_nodes(target, quiet=quiet)
 
 
-@main.command(short_help="Tell whether maintenance mode is on, and for whom not.")
+@main.command(short_help="Show whether maintenance mode is on, and who is exempt.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--exit-code", is_flag=True, help="Exit with 0 when on, 1 when off, 2 on an error.")
+@click.option(
+    "--exit-code", is_flag=True, help="Exit with 0 if it is on, 1 if it is off, 2 on an error."
+)
 @fleet_options
 @quiet_option
 @same_directory_option
-@click.pass_context
-def status(ctx: click.Context, *, as_json: bool, exit_code: bool, quiet: bool) -> None:
-    """Tell whether maintenance mode is on, and who is exempt.
+@pass_target
+def status(target: Target, *, as_json: bool, exit_code: bool, quiet: bool) -> None:
+    """Show whether maintenance mode is on, and who is exempt.
 
     \b
     Example:
       maintenance-wsgi status -q --exit-code && echo "in maintenance"
     """
     try:
-        found = open_state().status()
-    except click.UsageError:
+        found = target.open().status()
+        if not quiet:
+            click.echo(_status_json(found, target) if as_json else _status_text(found, target))
+    except StateError as error:
+        if exit_code:
+            raise _UnknownState(str(error)) from error
         raise
-    except (MaintenanceError, click.ClickException) as error:
-        raise (_UnknownState if exit_code else click.ClickException)(str(error)) from error
-    if not quiet:
-        click.echo(_status_json(found) if as_json else _status_text(found) + nodes_text())
     _warn_of_invalid(found)
     if exit_code and not found.enabled:
-        ctx.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 @main.command("allow-ips", short_help="Set, extend, empty or print the list.")
-@click.argument("ips", nargs=-1, metavar="[IP]...")
-@click.option("--add", is_flag=True, help="Keep the list and append to it.")
-@click.option("--none", "nobody", is_flag=True, help="Empty the list.")
+@click.argument("ips", type=ip, nargs=-1, metavar="[IP]...")
+@click.option("--add", is_flag=True, help="Append to the list instead of replacing it.")
+@click.option("--none", "empty", is_flag=True, help="Empty the list.")
 @fleet_options
 @wait_option
 @quiet_option
 @same_directory_option
-def allow_ips(
-    *, ips: tuple[str, ...], add: bool, nobody: bool, wait: int | None, quiet: bool
-) -> None:
-    """Set the addresses and networks that are exempt; without any, print them.
+@pass_target
+def allow_ips(target: Target, *, ips: tuple[str, ...], add: bool, empty: bool, quiet: bool) -> None:
+    """Set the addresses and networks that are exempt; without an IP, print them.
 
-    IP is an address, a network, or 'me' for who is connected by SSH.
+    IP is an address, a network, or 'me' for the address of your SSH client.
 
     \b
     Example:
       maintenance-wsgi allow-ips --add 203.0.113.7 2001:db8::/32
     """
-    mode = open_state(wait=wait)
-    if not ips and not nobody:
+    mode = target.open()
+    if not ips and not empty:
         found = mode.status()
         if not quiet:
             click.echo(_list_line(found))
         _warn_of_invalid(found)
         return
-    if nobody:
+    if empty:
         mode.set_exemptions([])
+    elif NONE in ips:
+        raise ip_error(["'none' is not allowed"], "use --none to empty the list")
+    elif add:
+        mode.add_exemptions(ips)
     else:
-        entries = with_me(ips)
-        refuse_invalid(entries, none_allowed=False)
-        (mode.add_exemptions if add else mode.set_exemptions)(entries)
+        mode.set_exemptions(ips)
     if not quiet:
         click.echo(f"Set exempt IP-addresses: {' '.join(mode.exemptions) or NONE}")
-    _warn_of_closed(mode)
-    wait_for_nodes(wait, quiet=quiet)
+    _warn_of_private_files(mode)
+    wait_for_nodes(target, quiet=quiet)
 
 
-def _echo_exemptions(mode: MaintenanceMode, exemptions: list[str] | None) -> None:
-    if exemptions is not None:
+def _echo_exemptions(mode: MaintenanceMode, given: list[str] | None) -> None:
+    if given is not None:
         click.echo(f"Set exempt IP-addresses: {', '.join(mode.exemptions) or NONE}")
 
 
 def _list_line(found: Status) -> str:
-    return f"List of exempt IP-addresses: {' '.join(found.exempt) or NONE}"
+    return f"List of exempt IP-addresses: {' '.join(found.exemptions) or NONE}"
 
 
-def _status_text(found: Status) -> str:
+def _status_text(found: Status, target: Target) -> str:
+    window = found.window
     state = "enabled" if found.enabled else "disabled"
     colour = "yellow" if found.enabled else "green"
     lines = [f"Status: maintenance mode is {click.style(state, fg=colour)}", _list_line(found)]
     details = {
-        "Since": found.since and _local(found.since),
-        "By": found.by,
-        "Message": found.message,
-        "Until": found.until and f"{_local(found.until)}{_passed(found.until)}",
-        "Retry after": found.retry_after is not None and f"{found.retry_after} s",
+        "Since": window.since and _local(window.since),
+        "By": window.by and printable(window.by),
+        "Message": window.message and printable(window.message, _MAX_MESSAGE),
+        "Until": window.until and f"{_local(window.until)}{_passed(window.until)}",
+        "Retry after": window.retry_after is not None and f"{window.retry_after} s",
     }
     lines += [f"{name}: {value}" for name, value in details.items() if value]
-    return "\n".join(lines)
+    return "\n".join([*lines, *format_nodes(target)])
 
 
 def _local(time: datetime) -> str:
@@ -192,23 +198,33 @@ def _passed(until: datetime) -> str:
     return " (passed)" if until <= datetime.now(UTC) else ""
 
 
-def _status_json(found: Status) -> str:
-    return json.dumps(asdict(found) | nodes_json(), default=datetime.isoformat)
+def _status_json(found: Status, target: Target) -> str:
+    members = {
+        "enabled": found.enabled,
+        "exempt": found.exemptions,
+        "invalid": found.invalid,
+        **asdict(found.window),
+        **nodes_dict(target),
+    }
+    return json.dumps(members, default=datetime.isoformat)
 
 
-def _warn_of_closed(mode: MaintenanceMode) -> None:
-    if fleet_mode():
-        return  # the files of this process, which nobody else reads
-    for path in (mode.flag_path, mode.list_path):
+def _warn_of_private_files(mode: MaintenanceMode) -> None:
+    if not isinstance(mode.store, FileStore):
+        return
+    for path in (mode.store.flag_path, mode.store.list_path):
         try:
-            closed = not os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH)
+            private = not os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH)
         except OSError:
             continue
-        if closed:
-            warn(f"only its owner can read {path}; if the web server is another, chmod a+r it")
+        if private:
+            warn(
+                f"{path}: only its owner can read it;"
+                " if the web server runs as another user, run chmod a+r on it"
+            )
 
 
 def _warn_of_invalid(found: Status) -> None:
     if found.invalid:
-        shown = ", ".join(ascii(text[:64]) for text in found.invalid[:10])
-        warn(f"bad entries in the list are skipped ({len(found.invalid)}): {shown}")
+        shown = ", ".join(f"'{printable(text, 64)}'" for text in found.invalid[:_MAX_INVALID])
+        warn(f"invalid entries in the list are skipped ({len(found.invalid)}): {shown}")

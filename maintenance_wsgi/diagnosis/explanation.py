@@ -1,194 +1,202 @@
-"""Why a request is let through or blocked: the way to the answer, by the functions that decide.
+"""Why a request is let through or blocked: a step-by-step account, from the code that decides.
 
-"I exempted my address and am still locked out" has a handful of causes. Each shows here, and has
-a hint.
+"I exempted my address and am still locked out" has a handful of causes. Each of them shows here,
+and has a hint.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import islice
 from typing import Any
 
-from maintenance_wsgi.diagnosis.hints import likely_causes, printable
+from maintenance_wsgi.diagnosis.hints import likely_causes
 from maintenance_wsgi.errors import StateError
-from maintenance_wsgi.networks import Address, NetworkSet, parse_forwarded_address
-from maintenance_wsgi.request.client_ip import (
-    ClientIPResolver,
-    Reason,
-    is_unix_peer,
-    peer_of,
-)
-from maintenance_wsgi.request.exempt_paths import ExemptPaths
-from maintenance_wsgi.request.forwarded import Hop
-from maintenance_wsgi.state.mode import MaintenanceMode
+from maintenance_wsgi.gate import Gate, Outcome
+from maintenance_wsgi.grammar import header, printable, request_path
+from maintenance_wsgi.networks import Address, NetworkSet
+from maintenance_wsgi.request.client_ip import Hop, Reason, Resolution, header_entries
+from maintenance_wsgi.state.exemptions import Entry, read_entries
+from maintenance_wsgi.state.store import FileStore
 
-_SHOWN_HOPS = 20
+_MAX_HOPS = 20
 _REASONS = {
-    Reason.DIRECT_PEER: "the peer itself: it is no trusted proxy",
-    Reason.RIGHTMOST_UNTRUSTED: "the first hop from the right that is no trusted proxy",
-    Reason.ALL_TRUSTED: "every hop is a trusted proxy: the leftmost",
+    Reason.DIRECT_PEER: "the peer itself, which is not a trusted proxy",
+    Reason.RIGHTMOST_UNTRUSTED: "the rightmost address that is not a trusted proxy",
+    Reason.ALL_TRUSTED: "the leftmost address, as every hop is a trusted proxy",
     Reason.SINGLE_HEADER: "the one address in the header",
-    Reason.UNKNOWN_PEER: "the peer is no IP address",
-    Reason.NO_HEADER: "a trusted proxy that sends no header",
-    Reason.EMPTY_ENTRY: "an empty entry ends the search",
-    Reason.UNREADABLE_ENTRY: "what is no address ends the search",
+    Reason.UNKNOWN_PEER: "the peer is not an IP address",
+    Reason.NO_HEADER: "the trusted proxy sent no header",
+    Reason.EMPTY_ENTRY: "the search stopped at an empty entry",
+    Reason.UNREADABLE_ENTRY: "the search stopped at an entry that is not an address",
 }
-
-
-class Verdict(StrEnum):
-    """What becomes of a request, and by what."""
-
-    OFF = "let through: maintenance is off"
-    EXEMPT_PATH = "let through: the path is exempt"
-    EXEMPT = "let through: the client is exempt"
-    BLOCKED = "blocked: 503"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Something that was looked at, and what was found of it."""
-
-    text: str
-    finding: str
+_OUTCOMES = {
+    Outcome.OFF: "let through: maintenance is off",
+    Outcome.EXEMPT_PATH: "let through: the path is exempt",
+    Outcome.EXEMPT_CLIENT: "let through: the client is exempt",
+    Outcome.BLOCKED: "blocked: 503",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """How a request is decided; `str()` prints it.
+    """How a request is decided; `str()` formats it as lines of text.
 
     Attributes:
-        peer: the other end of the connection.
+        outcome: what becomes of the request.
+        outcome_if_on: what becomes of it while maintenance is on.
+        resolution: the client, and how it was found.
         header: name of the one header that is read.
-        value: what it holds, `repr`d and cut.
-        hops: its entries from the right.
-        client: the client's address, or None where it is unknown.
-        reason: why it is.
-        entry: what was found in the list.
-        enabled: whether maintenance is on.
+        value: what it holds.
+        ignored: the entries of the header that were not read, from the right.
         path: the request's path.
-        verdict: what becomes of the request.
-        hints: what is often the matter where it looks like this.
+        matched: the entry of the list that exempts the client, or None.
+        listed: the entries of the list; the error if it cannot be read.
+        hints: likely causes, if the request is blocked.
     """
 
-    peer: Step
+    outcome: Outcome
+    outcome_if_on: Outcome
+    resolution: Resolution
     header: str
     value: str
-    hops: tuple[Step, ...]
-    client: str | None
-    reason: Reason
-    entry: str
-    enabled: bool
-    path: Step
-    verdict: Verdict
+    ignored: tuple[Hop, ...]
+    path: str
+    matched: Entry | None
+    listed: Sequence[Entry] | StateError
     hints: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what programs need: codes, addresses and booleans, all of JSON's types."""
+        peer, hops, client, reason = self.resolution
+        return {
+            "allowed": self.outcome.allowed,
+            "outcome": self.outcome.value,
+            "outcome_if_on": self.outcome_if_on.value,
+            "client": None if client is None else str(client),
+            "reason": reason.value,
+            "matched_entry": self.matched and self.matched.text,
+            "matched_line": self.matched and self.matched.line,
+            "path": self.path,
+            "peer": _hop_dict(peer),
+            "header": self.header,
+            "value": self.value,
+            "hops": [_hop_dict(hop) for hop in hops],
+            "ignored_hops": [_hop_dict(hop) for hop in self.ignored],
+        }
 
     def __str__(self) -> str:
         """Return the steps as lines of text."""
+        client = self.resolution.client
+        is_exempt_path = self.outcome_if_on is Outcome.EXEMPT_PATH
         lines = [
-            _line("peer", self.peer.text, self.peer.finding),
-            _line("header", self.header, "missing or blank" if self.value == "''" else self.value),
-            *(_line(f" #{n}", hop.text, hop.finding) for n, hop in enumerate(self.hops, 1)),
-            _line("client", self.client or "unknown", _REASONS[self.reason]),
-            _line("exempt", self.entry),
-            _line("flag", "there" if self.enabled else "not there"),
-            _line("path", self.path.text, self.path.finding),
-            _line("verdict", self.verdict),
+            _line("peer", _shown(self.resolution.peer), _trust(self.resolution.peer)),
+            _line("header", self.header, _quoted(self.value) if self.value else "missing or blank"),
+            *(_line(f" #{number}", *step) for number, step in enumerate(self._steps(), 1)),
+            _line("client", str(client or "unknown"), _REASONS[self.resolution.reason]),
+            _line("exempt", self._exemption()),
+            _line("flag", "missing" if self.outcome is Outcome.OFF else "present"),
+            _line("path", printable(self.path), "exempt" if is_exempt_path else "not exempt"),
+            _line("verdict", _OUTCOMES[self.outcome]),
             *(_line("hint", hint) for hint in self.hints),
         ]
         return "\n".join(lines)
 
+    def _steps(self) -> Iterator[tuple[str, str]]:
+        hops = self.resolution.hops
+        for hop in hops[:_MAX_HOPS]:
+            yield _shown(hop), self._finding(hop)
+        if len(hops) > _MAX_HOPS:
+            # The hop that decides is always shown.
+            yield "...", f"{len(hops) - _MAX_HOPS - 1} more, all trusted"
+            yield _shown(hops[-1]), self._finding(hops[-1])
+        for hop in self.ignored:
+            yield _shown(hop), "ignored: a client can forge this"
 
-def _line(name: str, text: str, finding: str = "") -> str:
-    return f"{name:<9}{text:<20} {finding}".rstrip()
+    def _finding(self, hop: Hop) -> str:
+        if self.resolution.reason is Reason.SINGLE_HEADER:
+            return "the one address"
+        if hop.address is None:
+            return "not an address: the search stops here"
+        return _trust(hop)
+
+    def _exemption(self) -> str:
+        if isinstance(self.listed, StateError):
+            return f"unknown which entry: {self.listed}"
+        if self.matched:
+            return f"yes, by {self.matched.text} (line {self.matched.line} of the list)"
+        if self.resolution.client is None:
+            return "not looked up, as the client is unknown"
+        valid = sum(entry.network is not None for entry in self.listed)
+        invalid = len(self.listed) - valid
+        more = f"; {invalid} more cannot be read" if invalid else ""
+        return f"no: none of the {valid} valid entries match{more}"
 
 
-def explain(
-    environ: Mapping[str, Any],
-    mode: MaintenanceMode,
-    resolver: ClientIPResolver,
-    exempt_paths: ExemptPaths,
-) -> Explanation:
-    """Return how a request is decided; never raises."""
-    trace: list[Hop] = []
-    client, reason = resolver.resolve(environ, trace)
-    exempt_path = exempt_paths.match(environ)
-    enabled = mode.is_enabled()
-    verdict = _decide(client, mode, exempt_path=exempt_path)
+def explain(environ: Mapping[str, Any], gate: Gate) -> Explanation:
+    """Return how a gate decides a request; never raises."""
+    resolver, reader = gate.resolver, gate.reader
+    flag = reader.flag()
+    outcome, resolution, _ = gate.decide(environ, flag)
+    outcome_if_on = Outcome.BLOCKED if outcome is Outcome.OFF else outcome
+    resolution = resolution or resolver.resolve(environ)
+    listed = _read_list(reader.directory)
+    value = header(environ, resolver.key)
+    read = len(resolution.hops)
+    ignored = islice(header_entries(resolver.key, value), read, read + _MAX_HOPS)
     hints: list[str] = []
-    if verdict is not Verdict.EXEMPT:
-        hints += likely_causes(environ, mode, resolver, client, reason)
-    if not enabled:
-        hints.append(f"while maintenance is on, this request is {verdict}")
-    path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
+    if outcome_if_on is not Outcome.EXEMPT_CLIENT:
+        entries = [] if isinstance(listed, StateError) else listed
+        hints += likely_causes(environ, gate, resolution, entries)
+    if flag is None:
+        hints.append(f"while maintenance is on, this request is {_OUTCOMES[outcome_if_on]}")
     return Explanation(
-        peer=_explain_peer(environ, resolver),
+        outcome=outcome if flag else Outcome.OFF,
+        outcome_if_on=outcome_if_on,
+        resolution=resolution,
         header=resolver.header,
-        value=ascii(resolver.header_value(environ))[:200],
-        hops=tuple(_explain_hops(environ, resolver, trace)),
-        client=None if client is None else str(client),
-        reason=reason,
-        entry=_explain_entry(client, mode),
-        enabled=enabled,
-        path=Step(printable(path), "exempt" if exempt_path else "not exempt"),
-        verdict=verdict if enabled else Verdict.OFF,
+        value=value,
+        ignored=tuple(Hop(*entry) for entry in ignored),
+        path=request_path(environ),
+        matched=_matching(listed, resolution.client),
+        listed=listed,
         hints=tuple(hints),
     )
 
 
-def _decide(client: Address | None, mode: MaintenanceMode, *, exempt_path: bool) -> Verdict:
-    if exempt_path:
-        return Verdict.EXEMPT_PATH
-    if client is not None and mode.exempts(client):
-        return Verdict.EXEMPT
-    return Verdict.BLOCKED
-
-
-def _explain_peer(environ: Mapping[str, Any], resolver: ClientIPResolver) -> Step:
-    text = peer_of(environ)
-    address = parse_forwarded_address(text.strip(" \t")) if isinstance(text, str) else None
-    if address is None:
-        trusted = "unix:" if is_unix_peer(text) and resolver.trusts_unix else None
-        return Step(printable(text), f"trusted by {trusted}" if trusted else "no IP address")
-    return Step(str(address), _trust(address, resolver))
-
-
-def _trust(address: Address, resolver: ClientIPResolver) -> str:
-    entry = resolver.matching_proxy(address)
-    return f"trusted by {entry}" if entry else "not trusted"
-
-
-def _explain_hops(
-    environ: Mapping[str, Any], resolver: ClientIPResolver, trace: list[Hop]
-) -> Iterator[Step]:
-    for text, address in trace[:_SHOWN_HOPS]:
-        yield _explain_hop(text, address, resolver)
-    if len(trace) > _SHOWN_HOPS:
-        # But never without the one that decides.
-        yield Step("...", f"{len(trace) - _SHOWN_HOPS - 1} more, all trusted")
-        yield _explain_hop(*trace[-1], resolver)
-    for text, address in islice(resolver.hops(environ), len(trace), len(trace) + _SHOWN_HOPS):
-        shown = printable(text) if address is None else str(address)
-        yield Step(shown, "not looked at: anybody can write this")
-
-
-def _explain_hop(text: str, address: Address | None, resolver: ClientIPResolver) -> Step:
-    if address is None:
-        return Step(printable(text), "no address: the search ends here")
-    return Step(str(address), _trust(address, resolver))
-
-
-def _explain_entry(client: Address | None, mode: MaintenanceMode) -> str:
+def _read_list(directory: str) -> Sequence[Entry] | StateError:
     try:
-        entries = mode.entries()
+        exemptions = FileStore(directory).read().exemptions
     except StateError as error:
-        return f"no entry can be named: {error}"
-    if client is None:
-        return "not looked up: the client is unknown"
-    good = [entry for entry in entries if entry.network is not None]
-    for line, text, network in good:
-        if network and client in NetworkSet([network]):
-            return f"yes, by {text} (line {line} of the list)"
-    bad = len(entries) - len(good)
-    faults = f"; {bad} more cannot be read" if bad else ""
-    return f"no: none of the {len(good)} good entries matches{faults}"
+        return error
+    return exemptions if isinstance(exemptions, StateError) else list(read_entries(exemptions))
+
+
+def _matching(listed: Sequence[Entry] | StateError, client: Address | None) -> Entry | None:
+    if client is None or isinstance(listed, StateError):
+        return None
+    return next(
+        (entry for entry in listed if entry.network and client in NetworkSet([entry.network])), None
+    )
+
+
+def _trust(hop: Hop) -> str:
+    if hop.trusted_by:
+        return f"trusted by {hop.trusted_by}"
+    return "not trusted" if hop.address else "not an IP address"
+
+
+def _shown(hop: Hop) -> str:
+    return str(hop.address) if hop.address else printable(hop.text) or "''"
+
+
+def _quoted(value: str) -> str:
+    return f"'{printable(value, 200)}'"
+
+
+def _hop_dict(hop: Hop) -> dict[str, str | None]:
+    address = None if hop.address is None else str(hop.address)
+    return {"text": hop.text, "address": address, "trusted_by": hop.trusted_by}
+
+
+def _line(name: str, text: str, finding: str = "") -> str:
+    return f"{name:<9}{text:<20} {finding}".rstrip()

@@ -1,16 +1,31 @@
-"""What is often the matter where somebody is locked out, told from the request that was blocked."""
+"""Likely reasons why a request was blocked, derived from the request.
 
-from collections.abc import Iterator, Mapping
+A wrong trust in proxies is silent otherwise: the wrong clients are locked out, and no operator can
+see why. So the log has a warning for it, at most one a minute.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from netaddr import IPNetwork
+from maintenance_wsgi.gate import Gate
+from maintenance_wsgi.grammar import environ_key, header, printable
+from maintenance_wsgi.networks import is_public
+from maintenance_wsgi.request.client_ip import (
+    ClientIPResolver,
+    Reason,
+    Resolution,
+    header_entries,
+    is_unix_peer,
+    peer_of,
+)
+from maintenance_wsgi.state.exemptions import Entry
 
-from maintenance_wsgi.errors import StateError
-from maintenance_wsgi.networks import Address, NetworkSet
-from maintenance_wsgi.request.client_ip import ClientIPResolver, Reason, is_unix_peer, peer_of
-from maintenance_wsgi.state.mode import MaintenanceMode
-
+_logger = logging.getLogger("maintenance_wsgi")
+_WARNING_INTERVAL = 60.0  # seconds
+# Headers in which proxies and CDNs send the client's address.
 _FORWARDING_HEADERS = (
     "X-Forwarded-For",
     "Forwarded",
@@ -24,93 +39,130 @@ _FORWARDING_HEADERS = (
     "X-Client-IP",
     "X-Envoy-External-Address",
 )
-_PRIVATE = NetworkSet(
-    map(
-        IPNetwork,
-        [
-            "10.0.0.0/8",
-            "172.16.0.0/12",
-            "192.168.0.0/16",
-            "100.64.0.0/10",
-            "127.0.0.0/8",
-            "169.254.0.0/16",
-            "fc00::/7",
-            "fe80::/10",
-            "::1/128",
-        ],
-    )
-)
-_LOOKED_AT = 20
-_SHOWN_TEXT = 80
+_MAX_HOPS = 20
+# A blocked client of this kind is the rule, and no sign of a misconfigured proxy.
+_WELL_CONFIGURED = {Reason.RIGHTMOST_UNTRUSTED, Reason.ALL_TRUSTED, Reason.SINGLE_HEADER}
+_HEADER_KEYS = {name: environ_key(name) for name in _FORWARDING_HEADERS}
 
 
 def likely_causes(
-    environ: Mapping[str, Any],
-    mode: MaintenanceMode,
-    resolver: ClientIPResolver,
-    client: Address | None,
-    reason: Reason,
+    environ: Mapping[str, Any], gate: Gate, resolution: Resolution, listed: Sequence[Entry]
 ) -> Iterator[str]:
-    """Yield a hint for each usual mistake that a blocked request shows."""
-    yield from _trust_hints(environ, resolver, client, reason)
-    for name in _sent_headers(environ, resolver):
-        if name.lower() != resolver.header.lower():
-            for address in _exempt_addresses(environ, name, mode):
-                yield f"{name} holds {address}, which is exempt, but is not the header that is read"
-    if client is not None:
-        yield from _family_hint(client, mode)
+    """Yield a hint for each usual mistake that a blocked request shows.
 
-
-def _trust_hints(
-    environ: Mapping[str, Any], resolver: ClientIPResolver, client: Address | None, reason: Reason
-) -> Iterator[str]:
-    peer = printable(peer_of(environ))
-    header = resolver.header
-    sent = _sent_headers(environ, resolver)
-    if reason is Reason.DIRECT_PEER and sent:
-        yield f"{sent[0]} is ignored: if {peer} is a proxy of yours, add it to the trusted proxies"
-    if reason is Reason.UNKNOWN_PEER and is_unix_peer(peer_of(environ)):
-        yield "a Unix socket? Then add 'unix:' to the trusted proxies"
-    if reason is Reason.NO_HEADER:
-        yield f"the proxy must send {header}; in nginx: {_nginx_line(header)}"
-        if header.lower() == "forwarded":
-            yield "and let client_ip_header be X-Forwarded-For: nginx does not speak RFC 7239"
-        yield "or the server drops it: waitress does, unless clear_untrusted_proxy_headers is False"
-    if client is not None and reason is Reason.RIGHTMOST_UNTRUSTED and client in _PRIVATE:
-        yield f"{client} is private: one more proxy of yours? Then add it to the trusted proxies"
-
-
-def _nginx_line(header: str) -> str:
-    if header.lower() in {"x-forwarded-for", "forwarded"}:
-        # nginx has no variable that writes an IPv6 address as RFC 7239 wants it.
-        return "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
-    return f"proxy_set_header {header} $remote_addr;"
-
-
-def _sent_headers(environ: Mapping[str, Any], resolver: ClientIPResolver) -> list[str]:
-    """Return the forwarding headers that the request carries, the configured one first."""
-    readers = [resolver, *(ClientIPResolver(header=name) for name in _FORWARDING_HEADERS)]
-    sent = {
-        reader.header.lower(): reader.header for reader in readers if reader.header_value(environ)
-    }
-    return list(sent.values())
-
-
-def _exempt_addresses(environ: Mapping[str, Any], header: str, mode: MaintenanceMode) -> list[str]:
-    hops = islice(ClientIPResolver(header=header).hops(environ), _LOOKED_AT)
-    return [str(address) for _, address in hops if address is not None and mode.exempts(address)]
-
-
-def _family_hint(client: Address, mode: MaintenanceMode) -> Iterator[str]:
-    try:
-        versions = {entry.network.version for entry in mode.entries() if entry.network}
-    except StateError:
-        return
-    if versions and client.version not in versions:
+    Args:
+        environ: the request.
+        gate: what blocked it.
+        resolution: its client.
+        listed: the entries of the list.
+    """
+    yield from _trust_causes(environ, gate.resolver, resolution)
+    for name, key in _headers_of(gate.resolver).items():
+        if key != gate.resolver.key:
+            for _, address in islice(header_entries(key, header(environ, key)), _MAX_HOPS):
+                if address and gate.reader.exempts(address):
+                    yield f"{name} holds {address}, which is exempt, but {name} is not read"
+    versions = {entry.network.version for entry in listed if entry.network}
+    client = resolution.client
+    if client and versions and client.version not in versions:
         other = 10 - client.version
-        yield f"the client came by IPv{client.version}, and the list holds IPv{other} alone"
+        yield f"the client uses IPv{client.version}; the list has only IPv{other} entries"
 
 
-def printable(text: object) -> str:
-    """Return text from the network for a terminal or a page: no control characters, no length."""
-    return ascii(text)[1:-1][:_SHOWN_TEXT] if isinstance(text, str) and text else "''"
+def _trust_causes(
+    environ: Mapping[str, Any], resolver: ClientIPResolver, resolution: Resolution
+) -> Iterator[str]:
+    """Yield what is wrong with the trust in proxies."""
+    peer = printable(peer_of(environ)) or "''"
+    name, reason = resolver.header, resolution.reason
+    if reason is Reason.DIRECT_PEER and (sent := _sent_header(environ, resolver)):
+        yield (
+            f"{sent} is ignored: {peer} is not a trusted proxy; if it is one of your proxies,"
+            f" add it to trusted_proxies, and set client_ip_header if it does not use {name}"
+        )
+    elif reason is Reason.UNKNOWN_PEER:
+        yield _unknown_peer(peer, is_unix=is_unix_peer(peer_of(environ)))
+    elif reason is Reason.NO_HEADER:
+        yield (
+            f"{name} is missing: the trusted proxy did not send it; configure the proxy,"
+            f" in nginx: {_nginx_line(name)}"
+        )
+        if resolver.key == "HTTP_FORWARDED":
+            yield "nginx cannot write RFC 7239; set client_ip_header to X-Forwarded-For"
+        yield (
+            f"the server may drop {name}: waitress does so unless clear_untrusted_proxy_headers"
+            " is False"
+        )
+    elif reason is Reason.EMPTY_ENTRY:
+        yield f"{name} has an empty entry where the client's address is expected"
+    elif reason is Reason.UNREADABLE_ENTRY:
+        yield f"{name} has an entry that is not an address where the client's address is expected"
+    elif reason is Reason.RIGHTMOST_UNTRUSTED and _is_private(resolution):
+        yield (
+            f"{resolution.client} is a private address; if it is another of your proxies, add it to"
+            " trusted_proxies"
+        )
+
+
+def _is_private(resolution: Resolution) -> bool:
+    return resolution.client is not None and not is_public(resolution.client)
+
+
+def _unknown_peer(peer: str, *, is_unix: bool) -> str:
+    if is_unix:
+        return f"the peer {peer} is a Unix socket; if it is your proxy's, trust 'unix:'"
+    return f"the peer {peer} is not an IP address, so the client is unknown"
+
+
+def _nginx_line(name: str) -> str:
+    if name.lower() in {"x-forwarded-for", "forwarded"}:
+        # nginx has no variable that holds an IPv6 address in the form of RFC 7239.
+        return "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
+    return f"proxy_set_header {name} $remote_addr;"
+
+
+def _headers_of(resolver: ClientIPResolver) -> dict[str, str]:
+    """Return the forwarding headers and their keys, the configured one first."""
+    others = {name: key for name, key in _HEADER_KEYS.items() if key != resolver.key}
+    return {resolver.header: resolver.key} | others
+
+
+def _sent_header(environ: Mapping[str, Any], resolver: ClientIPResolver) -> str:
+    """Return the name of the first forwarding header that a request carries, or an empty string."""
+    headers = _headers_of(resolver)
+    return next((name for name, key in headers.items() if header(environ, key)), "")
+
+
+class ProxyWarnings:
+    """Logs the first likely cause of a blocked request if the proxies look misconfigured.
+
+    Args:
+        resolver: knows the trusted proxies and the header.
+    """
+
+    def __init__(self, resolver: ClientIPResolver) -> None:
+        self._resolver = resolver
+        self._next_warning = 0.0
+        self._held_back = 0
+
+    def __call__(self, environ: Mapping[str, Any], resolution: Resolution) -> None:
+        """Warn of a blocked request, at most once a minute."""
+        if resolution.reason in _WELL_CONFIGURED:
+            return
+        cause = next(_trust_causes(environ, self._resolver, resolution), None)
+        if cause is None:
+            return
+        now = time.monotonic()
+        if now < self._next_warning:
+            self._held_back += 1
+            return
+        held_back, self._held_back = self._held_back, 0
+        self._next_warning = now + _WARNING_INTERVAL
+        peer = printable(peer_of(environ)) or "''"
+        more = f" ({held_back} more of this kind since the last warning)" if held_back else ""
+        _logger.warning("blocked a request from %s%s: %s%s", peer, self._sent(environ), cause, more)
+
+    def _sent(self, environ: Mapping[str, Any]) -> str:
+        name = _sent_header(environ, self._resolver)
+        key = _headers_of(self._resolver).get(name, "")
+        return f" ({name}: '{printable(header(environ, key), 200)}')" if name else ""

@@ -1,7 +1,7 @@
-"""One Redis, reached by a URL: its errors become this package's own, and no secret is ever shown.
+"""A Redis that a URL names: its errors become this package's own, and no secret is ever shown.
 
-Needs redis-py, the extra `maintenance-wsgi[redis]`. Nothing here is imported unless a command is
-given `--redis`.
+Needs redis-py, the extra `maintenance-wsgi[redis]`. A command without `--redis` imports nothing of
+this package.
 """
 
 import re
@@ -18,15 +18,16 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from maintenance_wsgi.errors import ConfigError, StateError
+from maintenance_wsgi.grammar import printable
 
-# One "@" alone, or a part of a password that is not encoded would be taken for a host, and shown.
+# Only one "@": otherwise a part of an unencoded password would count as a host, and be shown.
 _URL = re.compile(
     r"(?P<scheme>rediss?|unix)(\+(?P<kind>sentinel|cluster))?://"
     r"(?P<user>[^@/?#]*@)?(?P<hosts>[^@/?#]*)(?P<path>/[^@?#]*)?(?P<query>\?[^@#]*)?"
 )
-# Nothing is tried twice: a change that Redis made, but could not confirm, would then be a conflict.
+# No retries: a change that Redis made but could not confirm would then look like a conflict.
 _DEFAULTS: dict[str, Any] = {
-    "protocol": 2,  # Redis 5 knows no other
+    "protocol": 2,  # the only one of Redis 5
     "retry": Retry(NoBackoff(), 0),
     "socket_connect_timeout": 5,
     "socket_timeout": 5,
@@ -38,40 +39,44 @@ _UNREACHABLE = (
     exceptions.RedisClusterException,
     OSError,
 )
-_RIGHTS = "; the ACL in examples/fleet/README.md has the rights that are needed"
+_RIGHTS = "; grant the rights of the ACL in examples/fleet/README.md"
 _REMEDIES = {
     "no permissions": _RIGHTS,
     "executing the script can't": _RIGHTS,
-    "non deterministic": "; Redis 5 or newer is needed",
-    "unknown command": "; Redis 5 or newer is needed, with that command",
+    "non deterministic": "; use Redis 5 or newer",
+    "unknown command": "; use Redis 5 or newer, with that command enabled",
 }
+_MESSAGE_LIMIT = 300  # characters
 
 
 class RedisUnreachableError(StateError):
-    """Redis does not answer, or not yet."""
+    """Redis does not answer."""
 
 
 class RedisConnection:
-    """A Redis, a Redis Cluster, or the master that Sentinels name; connects when first asked.
+    """A Redis, a Redis Cluster, or the master that Sentinels name.
+
+    The first command opens the connection.
 
     Args:
-        url: as redis-py takes it (`redis://`, `rediss://`, `unix://`); or one of the first two
-            with `+cluster`, or with `+sentinel`, several hosts and the master's name as the path:
-            `redis+sentinel://:PASSWORD@host1:26379,host2:26379/mymaster/0`. The options of its
-            query are redis-py's; `sentinel_...` are for the connections to the Sentinels.
+        url: a URL of redis-py (`redis://`, `rediss://`, `unix://`). Or one of the first two with
+            `+cluster`. Or one with `+sentinel`, several hosts, and the master's name as the path:
+            `redis+sentinel://:PASSWORD@host1:26379,host2:26379/mymaster/0`. The options in its
+            query are redis-py's; those that begin with `sentinel_` are for the connections to the
+            Sentinels.
 
     Attributes:
-        place: where it is.
+        address: the hosts or the socket, for messages.
         redacted_url: the URL without user, password and options.
 
     Raises:
-        ConfigError: the URL is none; it is not shown.
+        ConfigError: the URL is not valid; it is not shown.
     """
 
     def __init__(self, url: str) -> None:
         match = _URL.fullmatch(url)
         if not match or (match["scheme"] == "unix" and match["kind"]):
-            raise _refused("it has another form")
+            raise _refused("its form is not known")
         self._kind = match["kind"]
         self._hosts = match["hosts"].split(",") if self._kind == "sentinel" else [match["hosts"]]
         service, _, database = (match["path"] or "")[1:].partition("/")
@@ -79,7 +84,7 @@ class RedisConnection:
         path = f"/{database}" if self._kind == "sentinel" else match["path"] or ""
         first = f"{match['user'] or ''}{self._hosts[0]}{path}{match['query'] or ''}"
         self._url = f"{match['scheme']}://{first}"
-        self.place: str = match["hosts"] or match["path"] or "localhost"
+        self.address: str = match["hosts"] or match["path"] or "localhost"
         self.redacted_url: str = url.partition(":")[0] + f"://{match['hosts']}{match['path'] or ''}"
         self._read_options()
 
@@ -88,7 +93,7 @@ class RedisConnection:
             found: dict[str, Any] = parse_url(self._url)
             self._ports = [urlsplit(f"//{host}").port for host in self._hosts]
         except ValueError:
-            raise _refused("a number in it is none") from None
+            raise _refused("the port or database is not a number") from None
         self._options = _DEFAULTS | {
             name: value for name, value in found.items() if not name.startswith("sentinel_")
         }
@@ -97,15 +102,15 @@ class RedisConnection:
             for name, value in found.items()
             if name.startswith(("sentinel_", "ssl_"))
         }
-        texts = [str(value) for name, value in found.items() if name.endswith("password")]
-        self._secrets = sorted({*texts, *map(quote, texts)}, key=len, reverse=True)
+        passwords = [str(value) for name, value in found.items() if name.endswith("password")]
+        self._secrets = sorted({*passwords, *map(quote, passwords)}, key=len, reverse=True)
         try:
             ConnectionPool(**self._options).make_connection()
         except (TypeError, ValueError, exceptions.RedisError):
-            raise _refused("redis-py does not know an option in it") from None
+            raise _refused("redis-py does not accept one of its options") from None
 
     @cached_property
-    def _client(self) -> Any:  # noqa: ANN401 (three kinds, and redis-py's types fit none)
+    def _redis(self) -> Any:  # noqa: ANN401 (three kinds, and redis-py's types fit none)
         if self._kind == "cluster":
             return RedisCluster.from_url(self._url, **_DEFAULTS)
         if self._kind == "sentinel":
@@ -124,47 +129,50 @@ class RedisConnection:
         return sentinels.master_for(self._service, **options)
 
     @contextmanager
-    def asked(self) -> Iterator[Any]:
-        """Give redis-py's client to a block, and translate what it raises.
+    def client(self) -> Iterator[Any]:
+        """Translate the errors that redis-py raises in the block.
+
+        Yields:
+            redis-py's client.
 
         Raises:
             RedisUnreachableError: Redis does not answer.
             StateError: Redis refuses.
         """
         try:
-            yield self._client
+            yield self._redis
         except StateError:
             raise
         except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
             raise StateError(
-                f"Redis at {self.place} lets nobody in with this user and password:"
-                f" {self._shown(error)}; correct them in the URL"
+                f"Redis at {self.address} rejected this user or password: {self._shown(error)};"
+                " correct them in the URL"
             ) from None
         except _UNREACHABLE as error:
             raise RedisUnreachableError(
-                f"Redis at {self.place} does not answer: {self._shown(error)}"
+                f"Redis at {self.address} does not answer: {self._shown(error)}"
             ) from None
         except exceptions.RedisError as error:
-            text = self._shown(error)
-            remedy = next((_REMEDIES[part] for part in _REMEDIES if part in text), "")
-            raise StateError(f"Redis at {self.place} refuses: {text}{remedy}") from None
+            reason = self._shown(error)
+            remedy = next((_REMEDIES[part] for part in _REMEDIES if part in reason), "")
+            raise StateError(f"Redis at {self.address} refuses: {reason}{remedy}") from None
 
     def close(self) -> None:
-        """End the connections, which may have died unnoticed; the next question makes new ones."""
-        client = self.__dict__.pop("_client", None)
+        """Close the connections, which may be dead already; the next command opens new ones."""
+        client = self.__dict__.pop("_redis", None)
         if client is not None:
             client.close()
 
     def _shown(self, error: Exception) -> str:
-        text = str(error)
+        message = str(error)
         for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return ascii(text)[1:-1][:300]
+            message = message.replace(secret, "***")
+        return printable(message, _MESSAGE_LIMIT)
 
 
 def _refused(why: str) -> ConfigError:
     return ConfigError(
-        f"--redis: no URL of a Redis ({why}; it is not shown, it may hold a password);"
-        " write redis://USER:PASSWORD@HOST:6379/0, rediss://... for TLS or unix:///PATH,"
-        " and @ : / ? # in a password as %40 %3A %2F %3F %23"
+        f"--redis: invalid Redis URL ({why}; not shown because it may contain a password);"
+        " use redis://USER:PASSWORD@HOST:6379/0, rediss://... for TLS, or unix:///PATH,"
+        " and write @ : / ? # in a password as %40 %3A %2F %3F %23"
     )

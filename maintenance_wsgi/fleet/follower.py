@@ -1,6 +1,7 @@
-"""A node of a fleet: its two files follow the fleet's state, and it says how far they are.
+"""A node of a fleet: copies the fleet's state into the two files of a directory.
 
-The application goes on reading the files alone. Whatever becomes of Redis, they stay as they are.
+It reports which version it has written. The application reads only the files; if Redis fails, they
+stay as they are.
 """
 
 import logging
@@ -13,208 +14,217 @@ from contextlib import suppress
 
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.fleet.connection import RedisUnreachableError
-from maintenance_wsgi.fleet.nodes import SILENT_AFTER, NodeIdentity, validate_name, version_of
-from maintenance_wsgi.fleet.store import ConflictError, Fleet, Revision
-from maintenance_wsgi.state.mode import MaintenanceMode
-from maintenance_wsgi.state.store import Contents
+from maintenance_wsgi.fleet.nodes import OFFLINE_AFTER, NodeIdentity, validate_name
+from maintenance_wsgi.fleet.store import ConflictError, RedisStore, Revision
+from maintenance_wsgi.grammar import printable
+from maintenance_wsgi.state.store import FileStore, Snapshot
 
-_BEAT_SECONDS = 1.0
+_HEARTBEAT_SECONDS = 1.0
 _SLICES = 5
-_LONGEST_PAUSE = 5.0  # seconds between two attempts to reach Redis
-_SHOWN = 4096
+_MIN_PAUSE, _MAX_PAUSE = 0.25, 5.0  # seconds between two attempts to reach Redis
+_SHOWN = 4096  # bytes of a file in the log
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 _logger = logging.getLogger("maintenance_wsgi")
 
 
 class Follower:
-    """Mirrors a fleet's state into the two files of a directory.
+    """Copies a fleet's state into the two files of a directory.
 
-    It looks once a second and whenever a change is announced. A change of the files that is not
-    the fleet's is overwritten, and what it was is logged; with `adopt` it becomes the fleet's,
-    unless it was made before the follower began, or the fleet's state has changed as well.
+    It looks at the state once a second, and whenever a change is announced. A change of the files
+    by hand is overwritten, and its content is logged. With `adopt` it becomes the fleet's state,
+    unless it was made before the follower started or the fleet's state has changed as well.
 
     Args:
-        fleet: whose state.
-        mode: the files.
-        node: the name to acknowledge under; no other node of the fleet may have it.
+        source: the fleet's state.
+        target: the two files.
+        node: the name of this node; every other node of the fleet needs another name.
         adopt: whether a change by hand is published.
 
     Raises:
-        ConfigError: the node's name is none.
+        ConfigError: the node's name is not valid.
     """
 
     def __init__(
-        self, fleet: Fleet, mode: MaintenanceMode, node: str, *, adopt: bool = False
+        self, source: RedisStore, target: FileStore, node: str, *, adopt: bool = False
     ) -> None:
-        self._fleet = fleet
-        self._mode = mode
-        self._who = NodeIdentity(validate_name("--node", node), secrets.token_hex(8))
+        self._source = source
+        self._target = target
+        self._identity = NodeIdentity(validate_name("--node", node), secrets.token_hex(8))
         self._adopt = adopt
-        self._ending = False
-        self._held = ""  # the name of the revision that the files hold
-        self._written: Contents | None = None
+        self._stopping = False
+        self._held: Revision | None = None  # what the files hold, as far as this follower knows
+        self._written: Snapshot | None = None
         self._fault = ""
-        self._twin_until = 0.0
-        self._beaten = False
+        self._name_conflict_until = 0.0
+        self._joined = False
         self._unknown = False
-        self._lost = ""
+        self._connected = True
         self._pause = 0.0
 
-    def end(self) -> None:
-        """Let `follow` return, within a second."""
-        self._ending = True
+    def stop(self) -> None:
+        """Let `run` return, within a second."""
+        self._stopping = True
 
-    def follow(self) -> None:
-        """Mirror the state until `end` is called, then leave the fleet.
+    def run(self) -> None:
+        """Copy the state until `stop` is called, then leave the fleet.
 
         Raises:
-            StateError: Redis refused at the very beginning; nothing is changed.
+            StateError: Redis refuses the first heartbeat; nothing is changed.
         """
-        while not self._ending:
+        while not self._stopping:
             try:
-                self._follow()
+                self._sync_until_stopped()
             except StateError as error:
-                if not self._beaten and not isinstance(error, RedisUnreachableError):
+                if not self._joined and not isinstance(error, RedisUnreachableError):
                     raise
-                self._complain_of_loss(error)
-                self._fleet.close()
-                self._wait_before_next()
+                self._log_lost_connection(error)
+                self._source.close()
+                self._wait_for_retry()
         with suppress(StateError):
-            self._fleet.leave(self._who)
+            self._source.deregister(self._identity)
 
-    def take(self) -> int | None:
-        """Mirror the present state once, and leave; return the version's number.
+    def sync_once(self) -> int:
+        """Copy the present state once, and leave the fleet.
+
+        Returns:
+            The number of the version that the files hold now.
 
         Raises:
-            StateError: it could not be done, or nobody knows the state.
+            StateError: the state cannot be copied, or the fleet has none.
         """
         self.sync()
-        self._fleet.leave(self._who)
+        self._source.deregister(self._identity)
         if self._fault or not self._held:
-            raise StateError(self._fault or f"{self._fleet} has no state; the files stay")
-        return version_of(self._held)
-
-    def _follow(self) -> None:
-        with self._fleet.announcements() as wait:
-            while not self._ending:
-                self.sync()
-                self._rest(wait)
-
-    def _rest(self, wait: Callable[[float], bool]) -> None:
-        for _ in range(_SLICES):  # so that it ends soon when it is told to
-            if self._ending or wait(_BEAT_SECONDS / _SLICES):
-                return
+            raise StateError(self._fault or f"{self._source} has no state; the files are unchanged")
+        return self._held.version
 
     def sync(self) -> None:
-        """Write what the fleet's state is now, and acknowledge it.
+        """Copy the present state into the files, and acknowledge it.
 
         Raises:
-            StateError: Redis cannot be asked. A fault of the files is acknowledged instead.
+            StateError: Redis does not answer or refuses. A fault of the files is reported to the
+                fleet instead.
         """
-        self._look_for_changes_by_hand()
-        present = self._beat()
-        while present not in {"", self._held}:
-            revision = self._fleet.read()
+        self._check_files()
+        present = self._heartbeat()
+        while present not in {"", self._held_name()}:
+            revision = self._source.read_revision()
             written = revision is not None and self._write(revision)
-            present = self._beat()
+            present = self._heartbeat()
             if not written:
                 break
         if (not present) is not self._unknown:
             self._unknown = not present
             if self._unknown:
-                _logger.warning("%s has no state; the files stay as they are", self._fleet)
+                _logger.warning("%s has no state; the files stay as they are", self._source)
 
-    def _beat(self) -> str:
-        twin = time.monotonic() < self._twin_until
-        said = "another follower has this name" if twin else ""
-        faults = "; ".join(filter(None, [self._fault, said]))
-        present, before = self._fleet.beat(self._who, self._held, faults)
-        # The first time it may be the one before this one, that was killed.
-        if self._beaten and before not in {"", self._who.instance}:
-            if not twin:
+    def _sync_until_stopped(self) -> None:
+        with self._source.subscribe() as wait:
+            while not self._stopping:
+                self.sync()
+                self._wait_for_change(wait)
+
+    def _wait_for_change(self, wait: Callable[[float], bool]) -> None:
+        for _ in range(_SLICES):  # in slices, so that `stop` takes effect soon
+            if self._stopping or wait(_HEARTBEAT_SECONDS / _SLICES):
+                return
+
+    def _heartbeat(self) -> str:
+        """Report this node; return the name of the present revision, or an empty string."""
+        conflict = time.monotonic() < self._name_conflict_until
+        reported = "duplicate node: another follower has this name" if conflict else ""
+        faults = "; ".join(filter(None, [self._fault, reported]))
+        present, before = self._source.heartbeat(self._identity, self._held_name(), faults)
+        # Before the first heartbeat it may be that of a predecessor that was killed.
+        if self._joined and before not in {"", self._identity.instance}:
+            if not conflict:
                 _logger.warning(
-                    "%s: another follower has this name too; give each its own --node",
-                    self._who.node,
+                    "%s: duplicate node: another follower has this name; give each its own --node",
+                    self._identity.node,
                 )
-            self._twin_until = time.monotonic() + SILENT_AFTER
-        self._beaten = True
-        if self._lost:
-            _logger.warning("%s is back", self._fleet)
-        self._lost, self._pause = "", 0.0
+            self._name_conflict_until = time.monotonic() + OFFLINE_AFTER
+        self._joined = True
+        if not self._connected:
+            _logger.warning("%s is back", self._source)
+        self._connected, self._pause = True, 0.0
         return present
 
+    def _held_name(self) -> str:
+        return self._held.name if self._held else ""
+
     def _write(self, revision: Revision) -> bool:
-        found, shown = self._found()
         try:
-            if found != revision.contents:
-                self._mode.put(revision.contents)
+            found, _ = self._target.update(lambda _: revision.snapshot)
         except StateError as error:
-            self._note_fault(str(error))
+            self._report_fault(str(error))
             return False
-        # Before the first time the files may be a new node's, or what it held when it went away.
-        expected = self._written or Contents(None, b"")
-        if found not in {revision.contents, expected}:
-            _logger.warning("%s: overwritten by the fleet: %s", self._mode.directory, shown)
-        self._held, self._written, self._fault = revision.name, revision.contents, ""
-        state = "off" if revision.contents.flag is None else "on"
+        # A new node's directory is empty; after a restart it holds what it held before.
+        expected = self._written or Snapshot(None, b"")
+        if found not in (revision.snapshot, expected):
+            _logger.warning("%s: overwritten by the fleet: %s", self._target, _shown(found))
+        self._held, self._written, self._fault = revision, revision.snapshot, ""
+        state = "off" if revision.snapshot.flag is None else "on"
         _logger.info(
-            "%s: version %s of %s: %s", self._who.node, revision.version, self._fleet, state
+            "%s: version %s of %s: %s", self._identity.node, revision.version, self._source, state
         )
         return True
 
-    def _look_for_changes_by_hand(self) -> None:
-        found, _ = self._found()
+    def _check_files(self) -> None:
+        """Notice a change by hand: publish it, or have the fleet's state written again."""
+        try:
+            found = self._target.read()
+        except StateError:
+            found = None
         if self._written is None or found == self._written:
             return
-        if self._adopt and self._held and found:
-            self._publish(found)
+        if self._adopt and self._held and found and _is_readable(found):
+            self._publish(self._held, found)
         else:
-            self._held = ""  # no longer what was acknowledged: it is written anew
+            self._held = None  # the files do not hold any more what this node acknowledged
 
-    def _publish(self, found: Contents) -> None:
-        before = Revision(self._held, found)
+    def _publish(self, held: Revision, found: Snapshot) -> None:
         try:
-            revision = self._fleet.write(before, found)
+            self._held = self._source.write(held, found)
         except ConflictError:
-            self._held = ""
+            self._held = None
             return
-        self._held, self._written = revision.name, found
+        self._written = found
         _logger.warning(
             "%s: changed by hand, and published as version %s of %s",
-            self._mode.directory,
-            revision.version,
-            self._fleet,
+            self._target,
+            self._held.version,
+            self._source,
         )
 
-    def _found(self) -> tuple[Contents | None, str]:
-        """Return what the files hold, None where they cannot be read, and a text for the log."""
-        try:
-            found = self._mode.contents()
-        except StateError as error:
-            return None, str(error)
-        flag = "no flag" if found.flag is None else f"flag {_shown(found.flag)}"
-        return found, f"{flag}, list {_shown(found.exempt)}"
-
-    def _note_fault(self, fault: str) -> None:
-        # The name of a temporary file is another each time.
+    def _report_fault(self, fault: str) -> None:
+        # The name of a temporary file differs each time, and would be logged each time.
         fault = _TEMPORARY.sub("", fault)
         if fault != self._fault:
             _logger.warning("%s", fault)
         self._fault = fault
 
-    def _complain_of_loss(self, error: StateError) -> None:
-        level = logging.DEBUG if self._lost else logging.WARNING
+    def _log_lost_connection(self, error: StateError) -> None:
+        level = logging.WARNING if self._connected else logging.DEBUG
         _logger.log(level, "%s; the files stay as they are until it is back", error)
-        self._lost = str(error)
+        self._connected = False
 
-    def _wait_before_next(self) -> None:
-        self._pause = min(max(2 * self._pause, 0.25), _LONGEST_PAUSE)
-        # Not all nodes at once.
+    def _wait_for_retry(self) -> None:
+        self._pause = min(max(2 * self._pause, _MIN_PAUSE), _MAX_PAUSE)
+        # Random, so that not all nodes come back at the same moment.
         until = time.monotonic() + self._pause * random.uniform(0.5, 1)  # noqa: S311 (no secret)
-        while not self._ending and time.monotonic() < until:
+        while not self._stopping and time.monotonic() < until:
             time.sleep(0.1)
 
 
-def _shown(data: bytes) -> str:
-    more = f" and {len(data) - _SHOWN} bytes more" if len(data) > _SHOWN else ""
-    return f"{data[:_SHOWN]!a}{more}"
+def _is_readable(found: Snapshot) -> bool:
+    return not any(isinstance(value, StateError) for value in found)
+
+
+def _shown(found: Snapshot) -> str:
+    """Return what the files held, for the log."""
+    flag = "no flag" if found.flag is None else f"flag {_quoted(found.flag)}"
+    return f"{flag}, list {_quoted(found.exemptions)}"
+
+
+def _quoted(value: bytes | StateError) -> str:
+    return f"'{printable(value, _SHOWN)}'" if isinstance(value, bytes) else f"unreadable ({value})"

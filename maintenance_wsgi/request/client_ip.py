@@ -1,39 +1,41 @@
 """Which address is the client, when proxies stand between.
 
-Anybody can send `X-Forwarded-For`. It is worth something only where it was written by a proxy of
-your own, so the header is looked at only when the connection comes from a trusted proxy, exactly
-one header is ever read, and its entries are believed from the right, hop by hop, as long as
-trusted proxies wrote them. Whatever cannot be read ends the search with no client at all: to skip
-it, to fall back to another header or to answer the proxy's own address lets strangers in.
+Any client can send `X-Forwarded-For`. The header is evidence only if a proxy of your own wrote it.
+So it is read only if the connection comes from a trusted proxy, exactly one header is ever read,
+and its entries are believed from the right, hop by hop, as long as trusted proxies wrote them. An
+entry that cannot be read ends the search, and the client is unknown. Skipping the entry, trying
+another header or returning the proxy's address would let strangers in.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from netaddr import IPNetwork
 
-from maintenance_wsgi.errors import ConfigError, ConfigTypeError, string_tuple
+from maintenance_wsgi.arguments import string_tuple
+from maintenance_wsgi.errors import ConfigError, ConfigTypeError
+from maintenance_wsgi.grammar import OWS, TOKEN, environ_key
 from maintenance_wsgi.networks import (
     Address,
-    NetworkSet,
     format_network,
     parse_forwarded_address,
     parse_network,
 )
-from maintenance_wsgi.request.forwarded import OWS, TOKEN, Hop, forwarded_hops
+from maintenance_wsgi.request.forwarded import forwarded_entries
 
 _UNIX = "unix:"
-# What servers report as the peer of a Unix socket: gunicorn and cheroot an empty text, waitress
+# What servers report as the peer of a Unix socket: gunicorn and cheroot an empty string, waitress
 # "localhost", werkzeug "<local>", uWSGI "0.0.0.0", others "@" or nothing at all.
-_UNIX_PEERS = {"", "localhost", "<local>", "0.0.0.0", "@"}  # noqa: S104 (a text to compare with, no socket is bound)
-# So many clients are kept, if what was said of them has no more characters than that.
-_KEPT, _MAX_KEPT = 1024, 300
+_UNIX_PEERS = {"", "localhost", "<local>", "0.0.0.0", "@"}  # noqa: S104 (compared with, not bound)
+# Number of cached resolutions, and the longest header value that is cached (characters).
+_CACHE_SIZE, _MAX_CACHED_LENGTH = 1024, 300
 
 
 class Reason(StrEnum):
-    """Why the client is what it is, or why there is none."""
+    """Why the client is what it is, or why it is unknown."""
 
     DIRECT_PEER = "direct_peer"
     RIGHTMOST_UNTRUSTED = "rightmost_untrusted"
@@ -45,144 +47,192 @@ class Reason(StrEnum):
     UNREADABLE_ENTRY = "unreadable_entry"
 
 
+class Hop(NamedTuple):
+    """One station on a request's way: the peer, or an entry of the header.
+
+    Attributes:
+        text: what the server or a proxy wrote.
+        address: the address that this spells, or None.
+        trusted_by: the entry of `trusted_proxies` that covers the address, or None.
+    """
+
+    text: str
+    address: Address | None
+    trusted_by: str | None = None
+
+
+class Resolution(NamedTuple):
+    """Which address is the client of a request, and how it was found.
+
+    Attributes:
+        peer: the other end of the connection.
+        hops: the entries of the header that were read, from the right.
+        client: the client's address, or None if it is unknown.
+        reason: why.
+    """
+
+    peer: Hop
+    hops: tuple[Hop, ...]
+    client: Address | None
+    reason: Reason
+
+
 class ClientIPResolver:
     """Resolves the client's address from a WSGI environ.
 
     Args:
         trusted_proxies: addresses and networks whose header is believed, and `"unix:"` for
-            whatever connects through a Unix socket.
+            connections through a Unix socket.
         header: name of the one header to read. `X-Forwarded-For` and `Forwarded` (RFC 7239) are
-            lists of hops; any other holds one address.
+            lists of hops; any other header holds one address.
+
+    Attributes:
+        header: name of that header.
+        key: its name in an environ.
+        trusts_unix: whether connections through a Unix socket are trusted.
 
     Raises:
-        ConfigError: a trusted proxy is no address or network, or is everybody (`/0`); the header
-            is no token (RFC 9110 section 5.6.2).
-        ConfigTypeError: a text stands where a list is meant, or something else than text.
+        ConfigError: a trusted proxy is not a valid address or network, or covers every address
+            (`/0`); or the header's name is not a token (RFC 9110 section 5.6.2).
+        ConfigTypeError: an argument has the wrong type, such as a string in place of a list.
     """
 
     def __init__(
         self, trusted_proxies: Iterable[str] = (), header: str = "X-Forwarded-For"
     ) -> None:
         entries = string_tuple("trusted_proxies", trusted_proxies)
-        self.header = header
-        self._key = _environ_key(header)
-        self._hops = _LIST_HEADERS.get(self._key)
+        self.header: str = _validated_header(header)
+        self.key: str = environ_key(header)
         self.trusts_unix: bool = _UNIX in entries
-        self._networks = _trusted_networks(entry for entry in entries if entry != _UNIX)
-        self._trusted = NetworkSet(self._networks)
-        # The same few clients come again and again, over the same few proxies.
-        self._resolve_again = lru_cache(_KEPT)(self._resolve)
+        self._trusted = _TrustedNetworks(
+            _trusted_network(entry) for entry in entries if entry != _UNIX
+        )
+        # The same few clients come again and again, through the same few proxies.
+        self._resolve_cached = lru_cache(_CACHE_SIZE)(self._resolve)
 
-    def resolve(
-        self, environ: Mapping[str, Any], trace: list[Hop] | None = None
-    ) -> tuple[Address | None, Reason]:
-        """Return the client of a request, or None, and why; never raises.
+    def resolve(self, environ: Mapping[str, Any]) -> Resolution:
+        """Return the client of a request, and how it was found; never raises."""
+        peer, value = peer_of(environ), environ.get(self.key, "")
+        if type(peer) is str and type(value) is str and len(value) <= _MAX_CACHED_LENGTH:
+            return self._resolve_cached(peer, value)
+        return self._resolve(peer, value)
 
-        The hops that were looked at are appended to `trace`, where one is given.
-        """
-        text, value = peer_of(environ), environ.get(self._key, "")
-        if trace is None and type(text) is str and type(value) is str and len(value) <= _MAX_KEPT:
-            return self._resolve_again(text, value)
-        return self._resolve(text, value, trace)
+    def _resolve(self, peer_text: object, value: object) -> Resolution:
+        peer = self._read_peer(peer_text)
+        if peer.trusted_by is None:
+            reason = Reason.DIRECT_PEER if peer.address else Reason.UNKNOWN_PEER
+            return Resolution(peer, (), peer.address, reason)
+        hops: list[Hop] = []
+        client, reason = self._walk(value.strip(OWS) if isinstance(value, str) else "", hops)
+        return Resolution(peer, tuple(hops), client, reason)
 
-    def _resolve(
-        self, text: object, value: object, trace: list[Hop] | None = None
-    ) -> tuple[Address | None, Reason]:
-        peer = parse_forwarded_address(text.strip(OWS)) if isinstance(text, str) else None
-        if peer is None:
-            if not (self.trusts_unix and is_unix_peer(text)):
-                return None, Reason.UNKNOWN_PEER
-        elif peer not in self._trusted:
-            return peer, Reason.DIRECT_PEER
-        return self._resolve_header(_header_text(value), trace)
+    def _read_peer(self, peer: object) -> Hop:
+        text = peer if isinstance(peer, str) else ""
+        address = parse_forwarded_address(text.strip(OWS))
+        if address is not None:
+            return Hop(text, address, self._trusted.match(address))
+        return Hop(text, None, _UNIX if self.trusts_unix and is_unix_peer(peer) else None)
 
-    def header_value(self, environ: Mapping[str, Any]) -> str:
-        """Return the configured header's value, or an empty text where it is missing or blank."""
-        return _header_text(environ.get(self._key))
-
-    def _resolve_header(self, value: str, trace: list[Hop] | None) -> tuple[Address | None, Reason]:
-        if not value:
-            # CVE-2022-31813: `Connection: X-Forwarded-For` made a proxy drop its own header.
-            # Its address must not be lent to whoever does that.
-            return None, Reason.NO_HEADER
-        if self._hops is None:
-            address = parse_forwarded_address(value)
-            return address, Reason.SINGLE_HEADER if address else Reason.UNREADABLE_ENTRY
+    def _walk(self, value: str, hops: list[Hop]) -> tuple[Address | None, Reason]:
         address = None
-        for hop in self._hops(value):
-            if trace is not None:
-                trace.append(hop)
-            text, address = hop
+        for text, address in header_entries(self.key, value):
+            trusted_by = address and self._trusted.match(address)
+            hops.append(Hop(text, address, trusted_by))
             if address is None:
                 return None, Reason.UNREADABLE_ENTRY if text else Reason.EMPTY_ENTRY
-            if address not in self._trusted:
+            if self.key not in _LIST_HEADERS:
+                return address, Reason.SINGLE_HEADER
+            if trusted_by is None:
                 return address, Reason.RIGHTMOST_UNTRUSTED
-        return address, Reason.ALL_TRUSTED
-
-    def hops(self, environ: Mapping[str, Any]) -> Iterator[Hop]:
-        """Yield all that the header holds, from the right; a header of one address has one hop."""
-        value = self.header_value(environ)
-        if self._hops:
-            return self._hops(value) if value else iter(())
-        return iter([(value, parse_forwarded_address(value))] if value else ())
-
-    def matching_proxy(self, address: Address) -> str | None:
-        """Return the trusted proxy or network that an address belongs to, or None."""
-        for network in self._networks:
-            if address in NetworkSet([network]):
-                return format_network(network)
-        return None
+        # CVE-2022-31813: `Connection: X-Forwarded-For` made a proxy drop its own header. Falling
+        # back to the proxy's address would exempt such a client.
+        return address, Reason.ALL_TRUSTED if address else Reason.NO_HEADER
 
 
-def _environ_key(header: str) -> str:
-    if not isinstance(header, str):
-        raise ConfigTypeError(f"client_ip_header takes one header name, not {header!r}")
-    if not TOKEN.fullmatch(header):
+class _TrustedNetworks:
+    """Finds the network that covers an address, in one bisection.
+
+    Networks are nested or disjoint. Of nested networks the widest is kept: it says enough.
+    """
+
+    def __init__(self, networks: Iterable[IPNetwork]) -> None:
+        self._firsts: dict[int, list[int]] = {4: [], 6: []}
+        self._lasts: dict[int, list[int]] = {4: [], 6: []}
+        self._names: dict[int, list[str]] = {4: [], 6: []}
+        for network in sorted(networks, key=lambda network: (network.first, -network.last)):
+            lasts = self._lasts[network.version]
+            if not lasts or network.first > lasts[-1]:
+                self._firsts[network.version].append(network.first)
+                lasts.append(network.last)
+                self._names[network.version].append(format_network(network))
+
+    def match(self, address: Address) -> str | None:
+        """Return the network that covers `address`, or None."""
+        version, value = address
+        index = bisect_right(self._firsts[version], value) - 1
+        if index < 0 or value > self._lasts[version][index]:
+            return None
+        return self._names[version][index]
+
+
+def _validated_header(name: str) -> str:
+    if not isinstance(name, str):
+        raise ConfigTypeError(f"client_ip_header: {name!r} is not a string; pass a header name")
+    if not TOKEN.fullmatch(name):
         raise ConfigError(
-            f"client_ip_header: {header!r} is no header name; write X-Forwarded-For,"
+            f"client_ip_header: {name!r} is not a valid header name; use X-Forwarded-For,"
             " Forwarded or the one header that your proxy sets"
         )
-    return f"HTTP_{header.upper().replace('-', '_')}"
+    return name
 
 
-def _trusted_networks(entries: Iterable[str]) -> tuple[IPNetwork, ...]:
-    networks = []
-    for entry in entries:
-        network = parse_network(entry)
-        if network is None:
-            raise ConfigError(
-                f"trusted_proxies: {entry!r} is no IP address, network or 'unix:'; write"
-                " 10.0.0.1 or 10.0.0.0/8 (host names, netmasks, zones and * are refused)"
-            )
-        if network.prefixlen == 0:
-            raise ConfigError(
-                f"trusted_proxies: {entry!r} would let every client name its own address;"
-                " list the networks of your proxies"
-            )
-        networks.append(network)
-    return tuple(networks)
+def _trusted_network(entry: str) -> IPNetwork:
+    network = parse_network(entry)
+    if network is None:
+        raise ConfigError(
+            f"trusted_proxies: {entry!r} is not a valid IP address, network or 'unix:'; use"
+            " 10.0.0.1 or 10.0.0.0/8 (host names, netmasks, zones and * are refused)"
+        )
+    if network.prefixlen == 0:
+        raise ConfigError(
+            f"trusted_proxies: {entry!r} would let every client name its own address;"
+            " list the networks of your proxies"
+        )
+    return network
 
 
 def peer_of(environ: Mapping[str, Any]) -> object:
-    """Return what the server reports as the other end of the connection, whatever it is."""
-    # A ProxyFix outside has put a header's text in REMOTE_ADDR and kept the socket's word here.
+    """Return what the server reports as the other end of the connection, of whatever type."""
+    # A ProxyFix outside has overwritten REMOTE_ADDR from a header, and kept the peer here.
     original = environ.get("werkzeug.proxy_fix.orig")
     source = original if isinstance(original, dict) else environ
     return source.get("REMOTE_ADDR")
 
 
-def _header_text(value: object) -> str:
-    return value.strip(OWS) if isinstance(value, str) else ""
+def is_unix_peer(peer: object) -> bool:
+    """Tell whether this is what a server reports as the peer of a Unix socket."""
+    if not isinstance(peer, str):
+        return peer is None
+    return peer in _UNIX_PEERS or peer.startswith(_UNIX)
 
 
-def is_unix_peer(text: object) -> bool:
-    """Tell whether this is what a server reports of a Unix socket."""
-    if not isinstance(text, str):
-        return text is None
-    return text in _UNIX_PEERS or text.startswith(_UNIX)
+def header_entries(key: str, value: str) -> Iterator[tuple[str, Address | None]]:
+    """Split the value of a forwarding header into its entries.
+
+    Args:
+        key: the header's name in an environ, which tells whether it holds a list.
+        value: the header's value, without blanks around it.
+
+    Yields:
+        Each entry from the right, and the address that it spells, or None.
+    """
+    if not value:
+        return iter(())
+    split = _LIST_HEADERS.get(key)
+    return split(value) if split else iter([(value, parse_forwarded_address(value))])
 
 
-def _forwarded_for_hops(value: str) -> Iterator[Hop]:
+def _forwarded_for_entries(value: str) -> Iterator[tuple[str, Address | None]]:
     # X-Forwarded-For has no quoting: a quote that a client opens must not swallow the entry that
     # the proxy appends. Cut from the right, so that the cost follows the trusted hops.
     end = len(value)
@@ -193,7 +243,7 @@ def _forwarded_for_hops(value: str) -> Iterator[Hop]:
         end = comma
 
 
-_LIST_HEADERS: dict[str, Callable[[str], Iterator[Hop]]] = {
-    "HTTP_X_FORWARDED_FOR": _forwarded_for_hops,
-    "HTTP_FORWARDED": forwarded_hops,
+_LIST_HEADERS: dict[str, Callable[[str], Iterator[tuple[str, Address | None]]]] = {
+    "HTTP_X_FORWARDED_FOR": _forwarded_for_entries,
+    "HTTP_FORWARDED": forwarded_entries,
 }

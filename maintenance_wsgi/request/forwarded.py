@@ -1,19 +1,15 @@
-"""The `Forwarded` field, read as RFC 7239 is written: quoted strings, quoted pairs, parameters.
+"""The `Forwarded` header, read as RFC 7239 specifies it: quoted strings, quoted pairs, parameters.
 
-Whatever is written otherwise spells no address. A reader that makes the best of it lets a client
-swallow what the proxy appends, or name a second `for`.
+Anything else yields no address. A lenient parser would let a client swallow the element that the
+proxy appends, or name a second `for`.
 """
 
 import re
 from collections.abc import Iterator
 
+from maintenance_wsgi.grammar import OWS, TOKEN
 from maintenance_wsgi.networks import Address, parse_forwarded_address
 
-# A piece of a header, and the address it spells, if any.
-Hop = tuple[str, Address | None]
-
-OWS = " \t"  # RFC 9110 section 5.6.3; str.strip() alone takes no-break spaces and more
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 _QUOTED = r'"(?:[^"\\]|\\.)*+"'
 _DELIMITER = re.compile(rf'{_QUOTED}|[,"]', re.DOTALL)
 _PAIR = re.compile(
@@ -24,20 +20,24 @@ _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _OBFUSCATED_PORT = re.compile(r":_[0-9A-Za-z._-]+\Z")  # RFC 7239 section 6.2
 
 
-def forwarded_hops(value: str) -> Iterator[Hop]:
-    """Yield the hops of a `Forwarded` value from the right; what cannot be read has no address."""
-    for element in reversed(_forwarded_elements(value)):
-        text = element.strip(OWS)
-        yield text, _forwarded_node(text)
+def forwarded_entries(value: str) -> Iterator[tuple[str, Address | None]]:
+    """Split the value of a `Forwarded` header into its elements.
+
+    Yields:
+        Each element from the right, and the address in its `for`; None if it has none.
+    """
+    for element in reversed(_elements(value)):
+        entry = element.strip(OWS)
+        yield entry, _address_of(entry)
 
 
-def _forwarded_elements(value: str) -> list[str]:
+def _elements(value: str) -> list[str]:
     """Split at the commas outside quoted strings (RFC 7239 section 4)."""
     elements = []
     start = 0
     for delimiter in _DELIMITER.finditer(value):
         if delimiter[0] == '"':
-            # Never closed: where the proxy's own element begins is anybody's guess.
+            # A quote that is never closed: where the proxy's own element begins is unknown.
             return ['"']
         if delimiter[0] == ",":
             elements.append(value[start : delimiter.start()])
@@ -45,7 +45,7 @@ def _forwarded_elements(value: str) -> list[str]:
     return [*elements, value[start:]]
 
 
-def _forwarded_node(element: str) -> Address | None:
+def _address_of(element: str) -> Address | None:
     element = element.lstrip(" \t;")
     pairs: dict[str, str] = {}
     position = 0
@@ -55,10 +55,10 @@ def _forwarded_node(element: str) -> Address | None:
             return None
         pairs[name] = pair["value"]
         position = pair.end()
-    return _read_forwarded_for(pairs.get("for", ""))
+    return _parse_for(pairs.get("for", ""))
 
 
-def _read_forwarded_for(value: str) -> Address | None:
+def _parse_for(value: str) -> Address | None:
     if value.startswith('"'):
         node = _QUOTED_PAIR.sub(r"\1", value[1:-1])
     elif TOKEN.fullmatch(value):
@@ -67,5 +67,5 @@ def _read_forwarded_for(value: str) -> Address | None:
         return None
     node = _OBFUSCATED_PORT.sub("", node)
     if node.count(":") > 1 and not node.startswith("["):
-        return None  # RFC 7239 section 6: an IPv6 address is enclosed in square brackets
+        return None  # RFC 7239 section 6: square brackets enclose an IPv6 address
     return parse_forwarded_address(node)

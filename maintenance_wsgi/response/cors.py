@@ -1,19 +1,20 @@
-"""Lets the script of another origin's page read the 503, instead of a network error.
+"""Lets scripts of other origins read the 503.
 
-Without these fields a browser application cannot tell maintenance from a broken network: the
-browser keeps the answer from it (Fetch standard, "CORS protocol").
+Without these headers the browser hides the answer from the script, which then cannot tell
+maintenance from a network error (Fetch standard, "CORS protocol").
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from maintenance_wsgi.errors import ConfigError, string_tuple
-from maintenance_wsgi.request.forwarded import TOKEN
+from maintenance_wsgi.arguments import string_tuple
+from maintenance_wsgi.errors import ConfigError
+from maintenance_wsgi.grammar import OWS, TOKEN
 
 _ANY = "*"
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_~-]+")
-_MAX_TOKENS = 1000
+_MAX_HEADER = 1000  # characters of a header that is sent back
 _EXPOSED = ("Access-Control-Expose-Headers", "Retry-After, X-Maintenance-Mode")
 
 
@@ -21,15 +22,15 @@ class CORSPolicy:
     """The origins whose scripts may read the 503.
 
     Args:
-        origins: `scheme://host` or `scheme://host:port` each, or `"*"` for all, which then
-            cannot send their cookies along.
+        origins: each `scheme://host` or `scheme://host:port`; or `"*"` for every origin, whose
+            scripts then cannot send cookies.
 
     Attributes:
-        vary: names for the `Vary` field of every answer.
+        vary: header names for the `Vary` of every answer.
 
     Raises:
-        ConfigError: an origin is none; it is named.
-        ConfigTypeError: `origins` is no list of texts.
+        ConfigError: an origin is not valid; the message names it.
+        ConfigTypeError: `origins` is not a list of strings.
     """
 
     def __init__(self, origins: Iterable[str] = ()) -> None:
@@ -38,28 +39,34 @@ class CORSPolicy:
         for origin in self._origins:
             if origin != _ANY and not _ORIGIN.fullmatch(origin):
                 raise ConfigError(
-                    f"cors_origins: {origin!r} is no origin; write 'https://shop.example'"
-                    " in small letters, without a path or a slash at the end, or '*'"
+                    f"cors_origins: {origin!r} is not a valid origin; write '*' or"
+                    " 'https://shop.example', in lowercase, without a path or trailing slash"
                 )
 
     def answer_headers(self, environ: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Return the fields that let the asking origin's script read the answer."""
-        allowed = self._allowed(environ)
-        return [*allowed, _EXPOSED] if allowed else allowed
+        """Return the headers that let the script of the request's origin read the answer."""
+        allowed = self._allow_origin(environ)
+        return [*allowed, _EXPOSED] if allowed else []
 
     def preflight_headers(self, environ: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Return the fields that allow what a preflight asks for; none where it is no preflight."""
-        allowed = self._allowed(environ) if environ.get("REQUEST_METHOD") == "OPTIONS" else []
+        """Return the headers that allow what a preflight asks for.
+
+        Returns:
+            An empty list if the request is not a preflight of an allowed origin.
+        """
+        if environ.get("REQUEST_METHOD") != "OPTIONS":
+            return []
+        allowed = self._allow_origin(environ)
         method = str(environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD", ""))
         if not allowed or _tokens(method) != [method]:
             return []
-        fields = [*allowed, ("Access-Control-Allow-Methods", method)]
+        headers = [*allowed, ("Access-Control-Allow-Methods", method)]
         names = _tokens(str(environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")))
         if names:
-            fields.append(("Access-Control-Allow-Headers", ", ".join(names)))
-        return fields
+            headers.append(("Access-Control-Allow-Headers", ", ".join(names)))
+        return headers
 
-    def _allowed(self, environ: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def _allow_origin(self, environ: Mapping[str, Any]) -> list[tuple[str, str]]:
         origin = str(environ.get("HTTP_ORIGIN", ""))
         if origin in self._origins and origin != _ANY:
             return [
@@ -72,11 +79,11 @@ class CORSPolicy:
 
 
 def _tokens(value: str) -> list[str]:
-    """Return the tokens of a list (RFC 9110 section 5.6.2); none where anything else is in it.
+    """Return the tokens of a list (RFC 9110 section 5.6.2), or nothing if any part is not a token.
 
-    What a stranger sends comes back in a field: nothing but tokens may, and not too many.
+    They are sent back in a header: a client must not put anything else there, nor much of it.
     """
-    if len(value) > _MAX_TOKENS:
+    if len(value) > _MAX_HEADER:
         return []
-    tokens = [token.strip(" \t") for token in value.split(",")]
+    tokens = [token.strip(OWS) for token in value.split(",")]
     return tokens if all(map(TOKEN.fullmatch, tokens)) else []

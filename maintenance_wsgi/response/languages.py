@@ -1,8 +1,8 @@
-"""What the page says, in the visitor's language.
+"""The words of the answer, in the visitor's language.
 
-The sentences lie in `response/pages/messages.json`, one object for each language, which a
-translator can read and extend: a new language needs nothing else than its object there, and a line
-in `plural_category` where it has more than the two usual forms.
+`response/pages/messages.json` holds one object per language, for translators to read and extend. A
+new language needs only its object there, and a line in `plural_category` if it has more than the
+two usual plural forms.
 """
 
 import json
@@ -14,20 +14,24 @@ from typing import Literal
 Unit = Literal["minutes", "hours", "days"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Catalog:
-    """The sentences of one language; `{n}` and `{address}` stand for what is filled in.
+    """The messages of one language; `{n}` and `{address}` are placeholders in them.
+
+    A catalog is compared and hashed by identity, so that it can be a key of a cache.
 
     Attributes:
         language: its tag (RFC 5646).
         direction: `ltr` or `rtl`.
-        title: heading of the page.
+        title: the heading of the page.
         unavailable: the phrase of status 503.
-        detail: what is happening, where the operator says nothing.
-        minutes, hours, days: when to come back, for each plural category that occurs.
-        overdue: the planned end is past.
+        detail: the explanation, if the operator gives no message.
+        minutes: the time left, for each plural category that occurs.
+        hours: the same in hours.
+        days: the same in days.
+        overdue: the sentence for a planned end that is past.
         retry: the link that loads the page again.
-        address: the visitor's own address.
+        address: the visitor's address.
     """
 
     language: str
@@ -42,24 +46,24 @@ class Catalog:
     retry: str
     address: str
 
-    def back_in(self, minutes: int) -> str:
-        """Say when to come back: in so many minutes, rounded as people round."""
+    def format_time_left(self, minutes: int) -> str:
+        """Return the sentence for a planned end in about that many minutes, rounded."""
         unit, number = _rounded(minutes)
         forms: Mapping[str, str] = getattr(self, unit)
         return forms[plural_category(self.language, number)].format(n=number)
 
 
 def load_catalogs() -> dict[str, Catalog]:
-    """Return the sentences of each language, by its tag."""
-    text = (files("maintenance_wsgi") / "response/pages/messages.json").read_text(encoding="utf-8")
+    """Return the catalog of each language, by its tag."""
+    data = (files("maintenance_wsgi.response") / "pages/messages.json").read_bytes()
     return {
-        language: Catalog(language=language, **sentences)
-        for language, sentences in json.loads(text).items()
+        language: Catalog(language=language, **messages)
+        for language, messages in json.loads(data).items()
     }
 
 
 def _rounded(minutes: int) -> tuple[Unit, int]:
-    if minutes <= 10:  # noqa: PLR2004 (where people begin to round)
+    if minutes <= 10:  # noqa: PLR2004 (people count up to ten exactly)
         return "minutes", max(minutes, 1)
     if minutes <= 115:  # noqa: PLR2004 (below two hours)
         return "minutes", -(-minutes // 5) * 5
@@ -70,7 +74,7 @@ def _rounded(minutes: int) -> tuple[Unit, int]:
 
 
 def plural_category(language: str, n: int) -> str:
-    """Return the plural category of a number, as Unicode's CLDR defines it for the language."""
+    """Return the plural category of a number (Unicode CLDR, "Language Plural Rules")."""
     if language in {"ja", "ko", "zh-Hans", "zh-Hant"}:
         return "other"
     if language in {"cs", "pl", "uk"}:

@@ -1,4 +1,4 @@
-"""A file that is followed: what it says now, taken in once per version, however it is changed."""
+"""A file that is cached in parsed form, and read again when it changes."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ _SETTLING_TIME = 2_000_000_000  # nanoseconds; the coarsest file times in use (F
 
 
 class ForkSafeLock:
-    """A lock among the threads of one process: the child of a fork finds it open."""
+    """A lock among the threads of one process; it is released in a forked child."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -27,7 +27,7 @@ class ForkSafeLock:
 
     def __enter__(self) -> None:
         if self._process != os.getpid():
-            # Whoever held it when the process forked runs on in the parent alone.
+            # The thread that held the lock at the fork exists only in the parent.
             self._lock, self._process = Lock(), os.getpid()
         self._lock.acquire()
 
@@ -47,83 +47,85 @@ class _Version(Generic[T]):
 class CachedFile(Generic[T]):
     """A file that is parsed once per version, however it is changed.
 
-    A signature of times, size and inode tells one version from the next, but not within one tick
-    of the file system's clock. So a signature is not trusted before it has stood for two seconds:
-    the bytes are compared until then (Git calls such a file racily clean). How old the file's own
-    times are says nothing: a file server's clock may be behind ours, and ours may be set.
+    A signature of times, size and inode tells two versions apart, but not within one tick of the
+    file system's clock. So a signature is not trusted before it has stood for two seconds; until
+    then the bytes are compared (Git calls such a file racily clean). The age of the file's own
+    times proves nothing: a file server's clock may lag, and the local clock may be set.
 
-    Of the threads that find a version changed, the first takes it in. The others wait for it,
-    instead of parsing it again or going on with the version before: who was just removed from a
-    list must not get in by it.
+    If several threads find a new version, the first parses it and the others wait. They do not
+    parse it again, and do not go on with the old version: an address that was just removed from a
+    list must not be let in by it.
 
     Args:
         path: the file; a link is followed at each read.
-        parse: makes the value out of the bytes; called once per version.
+        parse: makes the value from the bytes; called once per version.
         limit: bytes; a larger file is refused.
-        otherwise: what happens where the file cannot be read, for the log.
+        fallback: what happens if the file cannot be read, for the log.
     """
 
     def __init__(
-        self, path: str, parse: Callable[[bytes], T], *, limit: int, otherwise: str
+        self, path: str, parse: Callable[[bytes], T], *, limit: int, fallback: str
     ) -> None:
         self.path = path
         self._parse = parse
         self._limit = limit
-        self._otherwise = otherwise
+        self._fallback = fallback
         self._seen: _Version[T] | None = None
-        self._complaint = ""
+        self._last_warning = ""
         self._reading = ForkSafeLock()
-        self._begun = 0  # readings
-        self._read = 0  # number of the last that succeeded
+        self._begun = 0  # number of the last reading that began
+        self._done = 0  # number of the last reading that succeeded
 
     def read(self, status: os.stat_result | None = None) -> T | None:
-        """Return the value of the present version; None where it cannot be read, logged once.
+        """Return the value of the present version; None if it cannot be read, logged once.
 
         Args:
-            status: the file's, where it was just taken; else it is taken here.
+            status: the file's status, if it was just taken; otherwise it is taken here.
 
         Raises:
-            FileNotFoundError, NotADirectoryError: the file is gone, and its last value with it.
+            FileNotFoundError: the file is gone, and its last value with it.
+            NotADirectoryError: likewise, for a part of its path.
         """
         try:
             status = status or os.stat(self.path)
             seen = self._seen
             if seen and seen.trusted == _signature(status):
-                self._complaint = ""
+                self._last_warning = ""
                 return seen.value
-            return self._take_in()
+            return self._reload()
         except NOT_FOUND:
             with self._reading:
                 self._seen = None
             raise
         except OSError as error:
-            self.complain(error)
+            self.warn_once(error)
             return None
 
-    def last(self) -> T | None:
+    def last_good(self) -> T | None:
         """Return the value of the last version that could be read, or None."""
         return self._seen.value if self._seen else None
 
-    def complain(self, error: OSError) -> None:
-        """Log that the file cannot be read, once until it can."""
-        complaint = f"{error}; {self._otherwise}"
-        if complaint != self._complaint:
-            self._complaint = complaint
-            _logger.warning("%s", complaint)
+    def warn_once(self, error: OSError) -> None:
+        """Log that the file cannot be read; the same warning is repeated only after a success."""
+        warning = f"{error}; {self._fallback}"
+        if warning != self._last_warning:
+            self._last_warning = warning
+            _logger.warning("%s", warning)
 
-    def _take_in(self) -> T:
+    def _reload(self) -> T:
         arrived = self._begun
         with self._reading:
-            # A reading that another thread began after we came has seen what we are to see.
-            if self._seen and self._read > arrived:
+            # Readings are numbered. One with a higher number than the last that had begun when
+            # this thread arrived started later, so that it has seen every change we must see.
+            if self._seen and self._done > arrived:
                 return self._seen.value
             self._begun += 1
-            self._seen = seen = self._read_again(self._seen)
-            self._read = self._begun
-        self._complaint = ""
+            self._seen = seen = self._read(self._seen)
+            self._done = self._begun
+        self._last_warning = ""
         return seen.value
 
-    def _read_again(self, seen: _Version[T] | None) -> _Version[T]:
+    def _read(self, seen: _Version[T] | None) -> _Version[T]:
         begun = time.monotonic_ns()
         data, status = read_bytes(self.path, limit=self._limit)
         digest = sha256(data).digest()

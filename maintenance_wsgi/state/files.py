@@ -1,7 +1,6 @@
-"""Small files that people and programs edit: read without waiting, and replaced as a whole.
+"""Small files that people and programs edit: read without blocking, replaced atomically.
 
-Replacing is atomic: a reader sees the old bytes or the new ones, and a writer that fails leaves
-the old ones.
+A reader sees the old bytes or the new ones, and a writer that fails leaves the old ones.
 """
 
 import errno
@@ -17,16 +16,20 @@ from contextlib import ExitStack, contextmanager, suppress
 NOT_FOUND = (FileNotFoundError, NotADirectoryError)
 _logger = logging.getLogger("maintenance_wsgi")
 _LOCK_SECONDS = 5
-_MAX_LINKS = 40  # as the kernel follows
+_MAX_LINKS = 40  # the kernel's own limit
 
 
 def read_bytes(path: str, *, limit: int) -> tuple[bytes, os.stat_result]:
-    """Return a regular file's bytes and the status they belong to.
+    """Return a regular file's bytes and the status that belongs to them.
+
+    Args:
+        path: the file; a link is followed.
+        limit: bytes; a larger file is refused.
 
     Raises:
-        OSError: the file is missing, unreadable, no regular file, or larger than `limit` bytes.
+        OSError: the file is missing, unreadable, not a regular file, or too large.
     """
-    with open(path, "rb", opener=_open_without_waiting) as file:
+    with open(path, "rb", opener=_open_without_blocking) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "Not a regular file", path)
@@ -35,19 +38,22 @@ def read_bytes(path: str, *, limit: int) -> tuple[bytes, os.stat_result]:
         return file.read(), status
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    # Opening a named pipe would wait for its writer, and the request with it.
+def _open_without_blocking(path: str, flags: int) -> int:
+    # Opening a named pipe would wait for its writer, and so would the request.
     return os.open(path, flags | os.O_NONBLOCK)
 
 
 @contextmanager
-def replacing(path: str, data: bytes | None) -> Iterator[None]:
-    """Put `data` in the place of a file's bytes at the end of the block, atomically and durably.
+def atomic_write(path: str, data: bytes | None) -> Iterator[None]:
+    """Replace a file's bytes at the end of the block, atomically and durably.
 
-    What can fail for want of room or rights is done at its beginning, so that several files are
-    replaced together or not at all. Goes through a link to its target. The file keeps its mode
-    and, where the user may set them, its owner and group; a new one gets `0666 & ~umask`. With
-    None the file (or the link) is removed.
+    Everything that can fail (space, permissions) happens on entry, so that several files are
+    replaced together or not at all. A link is followed to its target. The file keeps its mode and,
+    if the user may set them, its owner and group; a new file gets `0666 & ~umask`.
+
+    Args:
+        path: the file, which need not exist.
+        data: its new bytes; None removes the file (or the link).
 
     Raises:
         OSError: the file is as it was.
@@ -70,11 +76,11 @@ def replacing(path: str, data: bytes | None) -> Iterator[None]:
 
 
 def resolve_link(path: str) -> str:
-    """Return what a link leads to, which need not be there, or the path itself where it is none.
+    """Return the target of a link, which need not exist; without a link, the path itself.
 
     Raises:
-        OSError: it cannot be looked at. `os.path.realpath` and `os.path.islink` say then that it
-            is no link, and whoever replaced it would cut a list off from its link.
+        OSError: the path cannot be accessed. `os.path.realpath` and `os.path.islink` would answer
+            that it is not a link, and a writer would then replace the link by a regular file.
     """
     for _ in range(_MAX_LINKS):
         try:
@@ -87,41 +93,46 @@ def resolve_link(path: str) -> str:
 
 
 def remove(path: str) -> None:
-    """Remove a file or a link, durably; one that is gone already is no error."""
+    """Remove a file or a link, durably; a missing file is not an error."""
     with suppress(*NOT_FOUND):
         os.unlink(path)
     _sync_directory(os.path.dirname(path))
 
 
 def directory_error(path: str) -> str:
-    """Return why `path` cannot serve as the directory, with a remedy, or nothing where it can."""
+    """Return why `path` cannot be used as the directory, with a remedy; otherwise ""."""
     try:
         if stat.S_ISDIR(os.stat(path).st_mode):
             return ""
     except NOT_FOUND:
-        return f"there is no directory {path!r}; create it, or name another"
+        return f"directory: {path!r} does not exist; create it, or use another directory"
     except OSError as error:
-        return f"{path!r} cannot be looked at: {error.strerror}; open the way to it, chmod o+x"
-    return f"{path!r} is no directory; name another"
+        return (
+            f"directory: {path!r} cannot be accessed ({error.strerror});"
+            " make its parent directories searchable (chmod o+x)"
+        )
+    return f"directory: {path!r} is not a directory; use another path"
 
 
 @contextmanager
-def locked(directory: str) -> Iterator[None]:
-    """Keep other writers out, so that what two people add at once is not lost.
+def directory_lock(directory: str) -> Iterator[None]:
+    """Keep other writers out of a directory for the time of a block.
 
-    Readers need no lock. It lies on the directory itself and ends with the process. Where it
-    cannot be had within five seconds, or the file system has none, it is done without: that must
-    not keep a site open.
+    Readers need no lock. The lock lies on the directory itself, leaves no file behind and ends
+    with the process. If it cannot be taken within 5 s, or the file system has no locks, the write
+    goes ahead: a stuck lock must not keep a site open.
     """
     with ExitStack() as stack:
         with suppress(OSError):
             descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
             stack.callback(os.close, descriptor)
             if _lock(descriptor):
-                # Not by closing alone: a process forked meanwhile has the descriptor too.
+                # Closing is not enough: a child that was forked since then has the descriptor too.
                 stack.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)
             else:
-                _logger.warning("%s: locked by another program; changed all the same", directory)
+                _logger.warning(
+                    "%s: still locked after %s s; written anyway", directory, _LOCK_SECONDS
+                )
         yield
 
 
@@ -138,11 +149,12 @@ def _lock(descriptor: int) -> bool:
             return True
 
 
-def status_of(path: str) -> os.stat_result:
-    """Return the status of a file, or of the link where what it links to cannot be looked at.
+def stat_or_lstat(path: str) -> os.stat_result:
+    """Return the status of a file, or of the link itself if its target cannot be accessed.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: there is none.
+        FileNotFoundError: the file does not exist.
+        NotADirectoryError: a part of its path is not a directory.
         OSError: its directory cannot be searched.
     """
     try:
@@ -154,7 +166,7 @@ def status_of(path: str) -> os.stat_result:
 
 
 def _write_new(path: str, data: bytes, *, like: str) -> None:
-    # The mode of open() lets the kernel apply the umask, which cannot be read without setting it.
+    # The kernel applies the umask to this mode; a process cannot read its umask without setting it.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     with open(descriptor, "wb") as file:
         with suppress(FileNotFoundError):
@@ -165,7 +177,7 @@ def _write_new(path: str, data: bytes, *, like: str) -> None:
 
 
 def _copy_owner_and_mode(old: os.stat_result, descriptor: int) -> None:
-    with suppress(OSError):  # the user may not, or the owner is unknown in a container
+    with suppress(OSError):  # no permission, or an owner that a container does not know
         os.fchown(descriptor, -1, old.st_gid)
     with suppress(OSError):
         os.fchown(descriptor, old.st_uid, -1)
@@ -173,7 +185,7 @@ def _copy_owner_and_mode(old: os.stat_result, descriptor: int) -> None:
 
 
 def _sync_directory(directory: str) -> None:
-    # Some file systems cannot sync a directory; the change itself is made by now.
+    # Some file systems cannot sync a directory; the change itself has been made.
     with suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:

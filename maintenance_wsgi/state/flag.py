@@ -1,31 +1,35 @@
-"""The text of `.maintenance.flag`: what is known of a maintenance window, as one JSON object.
+"""`.maintenance.flag` and what it says of a maintenance window, as one JSON object.
 
 The file's existence is the switch. Its content is optional, and no content can break anything.
 """
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from maintenance_wsgi.arguments import MAX_SECONDS, validate_seconds
 from maintenance_wsgi.errors import ConfigError, ConfigTypeError
+from maintenance_wsgi.grammar import printable
+
+FLAG_NAME = ".maintenance.flag"
+FLAG_LIMIT = 64 * 1024  # bytes
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-# RFC 9111 section 1.2.2: a recipient need not tell larger numbers of seconds apart.
-MAX_SECONDS = 2**31
 _CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - set(b"\t\n"))
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What is known of a maintenance window; None where nothing is.
+    """What is known of a maintenance window; None if a value is not known.
 
     Attributes:
-        message: text for people.
-        until: when it is planned to end, with offset.
+        message: string for the visitors.
+        until: the planned end, with offset.
         retry_after: seconds, 0 to 2147483648.
-        by: who switched it on.
+        by: who switched maintenance on.
         since: when it was switched on, with offset.
     """
 
@@ -35,21 +39,31 @@ class Window:
     by: str | None = None
     since: datetime | None = None
 
+    def members(self) -> dict[str, Any]:
+        """Return the known values by name, as the flag file's JSON object holds them."""
+        values = {name: getattr(self, name) for name in _PARSERS}
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in values.items()
+            if value is not None
+        }
+
 
 def parse_flag(data: bytes) -> tuple[Window, tuple[str, ...]]:
-    """Return the details in the bytes of a flag file, and what was wrong with them.
+    """Return what the bytes of a flag file say; any bytes are accepted.
 
-    Any bytes will do: an empty file says nothing, unknown keys are ignored, and a value of a
-    wrong type counts as not given.
+    Returns:
+        The window: an empty file says nothing, an unknown key is ignored, and a value of a wrong
+        type counts as not given. And a sentence for each thing that was wrong.
     """
     if not data.strip():
         return Window(), ()
     members = json_object(data)
     if members is None:
-        return Window(), (f"no JSON object: {data[:64]!r}",)
-    values: dict[str, Any] = {name: read(members.get(name)) for name, read in _READERS.items()}
+        return Window(), (f"{printable(data, 64)} is not a JSON object and is ignored",)
+    values: dict[str, Any] = {name: parse(members.get(name)) for name, parse in _PARSERS.items()}
     problems = tuple(
-        f"{name} cannot be {_shown(members[name])}"
+        f"{name}: {_shown(members[name])} is not a valid value and is ignored"
         for name, value in values.items()
         if value is None and members.get(name) is not None
     )
@@ -57,14 +71,14 @@ def parse_flag(data: bytes) -> tuple[Window, tuple[str, ...]]:
 
 
 def _shown(value: object) -> str:
-    # A list may be nested too deep for repr() where json has just read it.
+    # json reads lists that are nested too deep for repr().
     if isinstance(value, list | dict):
         return f"a {type(value).__name__}"
-    return ascii(value)[:64]
+    return printable(repr(value), 64)
 
 
 def json_object(data: bytes) -> dict[str, Any] | None:
-    """Return the members of the JSON object in `data`, or None where there is none."""
+    """Return the members of the JSON object in `data`, or None if it holds something else."""
     try:
         members = json.loads(data)
     except (ValueError, RecursionError):
@@ -72,88 +86,77 @@ def json_object(data: bytes) -> dict[str, Any] | None:
     return members if isinstance(members, dict) else None
 
 
-def render_flag(members: dict[str, Any]) -> bytes:
-    """Return the flag file's bytes for the given members, times as RFC 3339 text."""
-    return json.dumps(members, default=datetime.isoformat).encode("ascii") + b"\n"
-
-
-def validate_window(
-    message: str | None, until: datetime | None, retry_after: int | None
-) -> dict[str, Any]:
-    """Return the members to write for what is given, leaving out what is None.
+def render_flag(members: Mapping[str, Any]) -> bytes:
+    """Return the flag file's bytes for members that JSON can hold.
 
     Raises:
-        ConfigError: `until` has no time zone or is past, or `retry_after` is out of range.
-        ConfigTypeError: an argument has a wrong type.
+        ConfigError: they need more than 65,536 bytes.
     """
-    members: dict[str, Any] = {}
-    if message is not None:
-        if not isinstance(message, str):
-            raise ConfigTypeError(f"message takes a text, not {message!r}")
-        members["message"] = message
-    if until is not None:
-        members["until"] = _checked_until(until)
+    data = json.dumps(members).encode("ascii") + b"\n"
+    if len(data) > FLAG_LIMIT:
+        raise ConfigError(
+            f"message: the flag file would have {len(data)} bytes, its limit is {FLAG_LIMIT};"
+            " shorten the message"
+        )
+    return data
+
+
+def validate_window(message: str | None, until: datetime | None, retry_after: int | None) -> Window:
+    """Return what an operator gives as a window; None if a value is not given.
+
+    Raises:
+        ConfigError: `until` has no time zone or is in the past, or `retry_after` is out of range.
+        ConfigTypeError: an argument has the wrong type.
+    """
+    if message is not None and not isinstance(message, str):
+        raise ConfigTypeError(f"message: {message!r} is not a string; pass a string")
     if retry_after is not None:
-        members["retry_after"] = validate_seconds("retry_after", retry_after)
-    return members
+        validate_seconds("retry_after", retry_after)
+    return Window(message, None if until is None else _validate_until(until), retry_after)
 
 
-def _checked_until(until: datetime) -> datetime:
+def _validate_until(until: datetime) -> datetime:
     if not isinstance(until, datetime):
-        raise ConfigTypeError(f"until takes a datetime, not {until!r}")
+        raise ConfigTypeError(f"until: {until!r} is not a datetime; pass a datetime")
     if until.tzinfo is None:
-        raise ConfigError(f"until has no time zone: {until}; append .astimezone()")
+        raise ConfigError(f"until: {until} has no time zone; append .astimezone()")
     if until <= datetime.now(UTC):
-        raise ConfigError(f"until is past: {until}")
+        raise ConfigError(f"until: {until} is in the past; use a later time")
     try:
         return until.astimezone(UTC)
     except OverflowError:
-        raise ConfigError(f"until is too far away: {until}") from None
+        raise ConfigError(f"until: {until} is too far away; use an earlier time") from None
 
 
-def validate_seconds(name: str, seconds: int) -> int:
-    """Return `seconds` where it may stand in a `Retry-After` header.
-
-    Raises:
-        ConfigError: it is below 0 or above 2147483648.
-        ConfigTypeError: it is no int.
-    """
-    if type(seconds) is not int:
-        raise ConfigTypeError(f"{name} takes a number of seconds, not {seconds!r}")
-    if not 0 <= seconds <= MAX_SECONDS:
-        raise ConfigError(f"{name} must be 0 to {MAX_SECONDS} seconds: {seconds}")
-    return seconds
-
-
-def parse_time(text: str) -> datetime | None:
-    """Return the time in UTC that RFC 3339 text with an offset spells, or None."""
-    if not _RFC_3339.fullmatch(text):
+def parse_time(value: str) -> datetime | None:
+    """Return the time in UTC that RFC 3339 with an offset spells, or None."""
+    if not _RFC_3339.fullmatch(value):
         return None
     try:
-        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
 
-def _text(value: object) -> str | None:
+def _parse_string(value: object) -> str | None:
     if not isinstance(value, str):
         return None
-    # A lone surrogate, which JSON can spell, cannot be sent; a control character not be shown.
+    # JSON can spell a lone surrogate, which cannot be sent, and control characters.
     return value.encode("utf-8", "replace").decode().translate(_CONTROLS)
 
 
-def _time(value: object) -> datetime | None:
+def _parse_time(value: object) -> datetime | None:
     return parse_time(value) if isinstance(value, str) else None
 
 
-def _seconds(value: object) -> int | None:
+def _parse_seconds(value: object) -> int | None:
     return value if type(value) is int and 0 <= value <= MAX_SECONDS else None
 
 
-_READERS = {
-    "message": _text,
-    "until": _time,
-    "retry_after": _seconds,
-    "by": _text,
-    "since": _time,
+_PARSERS = {
+    "message": _parse_string,
+    "until": _parse_time,
+    "retry_after": _parse_seconds,
+    "by": _parse_string,
+    "since": _parse_time,
 }

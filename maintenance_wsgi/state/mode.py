@@ -1,7 +1,7 @@
-"""Maintenance mode as people and programs switch it: Magento's two files, written.
+"""Maintenance mode as operators and programs switch it.
 
-While `.maintenance.flag` exists, maintenance is on. `.maintenance.ip` lists who is let through.
-Every change is atomic and goes through links; what cannot be made as a whole is not begun.
+While `.maintenance.flag` exists, maintenance is on. `.maintenance.ip` lists the addresses that are
+let through. Changes are all-or-nothing, atomic, and follow links.
 """
 
 import logging
@@ -9,69 +9,83 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
-
-from netaddr import IPNetwork
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from maintenance_wsgi.errors import StateError
-from maintenance_wsgi.state import files
+from maintenance_wsgi.grammar import printable
+from maintenance_wsgi.state import edits
 from maintenance_wsgi.state.exemptions import (
-    ExemptionList,
     canonical_entries,
     format_invalid,
     parse_entries,
-    render_exemptions,
+    parse_exemptions,
 )
-from maintenance_wsgi.state.flag import Window, validate_window
-from maintenance_wsgi.state.store import HOLDERS, LISTS, MaintenanceRecord, strings
-from maintenance_wsgi.state.users import operator
+from maintenance_wsgi.state.flag import Window, json_object, parse_flag, validate_window
+from maintenance_wsgi.state.store import Change, FileStore, Snapshot, Store
+from maintenance_wsgi.state.users import operator_name
 
 _logger = logging.getLogger("maintenance_wsgi")
 
 
 @dataclass(frozen=True, slots=True)
-class Status(Window):
-    """What the two files say: the details of the flag, and these.
+class Status:
+    """What the state says.
 
     Attributes:
         enabled: whether maintenance is on.
-        exempt: canonical entries of the list.
-        invalid: texts in the list that are no entries.
+        window: what the flag says.
+        exemptions: canonical entries of the list, in their order.
+        invalid: strings in the list that are not valid entries.
     """
 
-    enabled: bool = False
-    exempt: tuple[str, ...] = ()
+    enabled: bool
+    window: Window = field(default_factory=Window)
+    exemptions: tuple[str, ...] = ()
     invalid: tuple[str, ...] = ()
 
 
-class MaintenanceMode(MaintenanceRecord):
-    """The two files of a directory, read and written.
+class MaintenanceMode:
+    """Reads and changes the state: that of a directory, or that of another store.
 
-    What a request needs (`StateReader`) never raises. These methods raise `StateError` where
-    the files cannot be read or written; then they are as they were.
+    Every method raises `StateError` if the state cannot be read or written; it is unchanged then.
+
+    Args:
+        where: the directory of the two files, or a store.
+
+    Attributes:
+        store: where the state is kept.
+
+    Raises:
+        ConfigError: the directory is not a valid path.
+        ConfigTypeError: `where` is neither a path nor a store.
+        StateError: this user cannot search the directory.
     """
+
+    def __init__(self, where: str | os.PathLike[str] | Store) -> None:
+        self.store: Store = where if isinstance(where, Store) else FileStore(where)
+
+    def is_enabled(self) -> bool:
+        """Tell whether maintenance is on now."""
+        return self.store.read().flag is not None
 
     @property
     def exemptions(self) -> tuple[str, ...]:
-        """The list's entries in canonical form, in their order."""
-        return canonical_entries(self._read_list().networks)
+        """The list's valid entries in canonical form, in their order."""
+        return canonical_entries(parse_exemptions(_list_of(self.store.read())).networks)
 
     def status(self) -> Status:
-        """Return what the two files say now; a list that cannot be read is logged, and empty."""
-        flag = self._found_flag()
-        details = self.details(flag) if flag else None
-        try:
-            exemptions = self._read_list()
-        except StateError as error:
-            _logger.warning("%s", error)
-            exemptions = ExemptionList()
+        """Return what the state says now; a list that cannot be read is logged, and empty."""
+        found = self.store.read()
+        window, _ = parse_flag(found.flag) if isinstance(found.flag, bytes) else (Window(), ())
+        if isinstance(found.exemptions, StateError):
+            _logger.warning("%s", found.exemptions)
+        listed = parse_exemptions(found.exemptions if isinstance(found.exemptions, bytes) else b"")
         return Status(
-            **asdict(details or Window()),
-            enabled=details is not None,
-            exempt=canonical_entries(exemptions.networks),
-            invalid=tuple(entry.text for entry in exemptions.bad),
+            enabled=found.flag is not None,
+            window=window,
+            exemptions=canonical_entries(listed.networks),
+            invalid=tuple(entry.text for entry in listed.invalid),
         )
 
     def enable(
@@ -82,46 +96,40 @@ class MaintenanceMode(MaintenanceRecord):
         until: datetime | None = None,
         retry_after: int | None = None,
     ) -> None:
-        """Switch maintenance on, or change what is said of it.
+        """Switch maintenance on, or update its details.
 
-        While it is on already, what is not given stays as it is, and a block that keeps it on
-        (`enabled`) does not end it any more.
+        If maintenance is already on, omitted values are kept, and it no longer ends with a running
+        `window()` block.
 
         Args:
             exemptions: replaces the list.
-            message: text for the visitors.
-            until: when it is planned to end; in the future and with a time zone.
-            retry_after: seconds after which a client may come again.
+            message: string for the visitors.
+            until: the planned end; in the future and with a time zone.
+            retry_after: seconds until a client may try again.
 
         Raises:
-            ConfigError, ConfigTypeError, EntryError: an argument is refused; nothing is changed.
+            ConfigError: a value is not valid; nothing is changed.
+            ConfigTypeError: a value has the wrong type; nothing is changed.
+            EntryError: an exemption is not a valid address or network; nothing is changed.
         """
-        given = validate_window(message, until, retry_after)
+        given = _signed(validate_window(message, until, retry_after))
         networks = None if exemptions is None else parse_entries(exemptions)
-        with self._changing() as changes:
-            if given or not self._found_flag() or self._holders():
-                members = self._flag_members() | given
-                members.pop(HOLDERS, None)
-                members.pop(LISTS, None)
-                changes.enter_context(self._replacing_flag(members))
-            if networks is not None:
-                changes.enter_context(self._replacing_list(render_exemptions(networks)))
+        self._update(lambda found: edits.enable(found, given, networks))
 
     def disable(self, *, exemptions: Iterable[str] | None = None) -> None:
-        """Switch maintenance off; `exemptions` replaces the list, which else stays as it is.
+        """Switch maintenance off.
+
+        Args:
+            exemptions: replaces the list, which otherwise stays as it is.
 
         Raises:
-            EntryError: an exemption is no address or network; nothing is changed.
+            EntryError: an exemption is not a valid address or network; nothing is changed.
         """
         networks = None if exemptions is None else parse_entries(exemptions)
-        with self._changing() as changes:
-            # What is entered last is made first: the site opens only when the list is in place.
-            changes.enter_context(files.replacing(self.flag_path, None))
-            if networks is not None:
-                changes.enter_context(self._replacing_list(render_exemptions(networks)))
+        self._update(lambda found: edits.disable(found, networks))
 
     @contextmanager
-    def enabled(
+    def window(
         self,
         *,
         exemptions: Iterable[str] | None = None,
@@ -130,19 +138,31 @@ class MaintenanceMode(MaintenanceRecord):
         retry_after: int | None = None,
         disable_on_failure: bool = False,
     ) -> Iterator[bool]:
-        """Keep maintenance on for the time of a block; takes what `enable` takes.
+        """Keep maintenance on for the time of a block; takes the arguments of `enable`.
 
-        Restores what it found: where maintenance was on, it stays on, untouched. Of several
-        blocks that overlap, in one process or many, the last to end switches it off. A block that
-        raises leaves it on, because what it did is half done, unless `disable_on_failure`.
+        Afterwards the state is as the block found it: if maintenance was on, it stays on,
+        unchanged. If several blocks overlap, in one process or many, the last to end switches
+        maintenance off, and each puts back the list that it replaced. If the block raises,
+        maintenance stays on, because the work is half done.
 
-        Yields whether this block switched it on.
+        Args:
+            exemptions: replaces the list for the time of the block.
+            message: string for the visitors.
+            until: the planned end; in the future and with a time zone.
+            retry_after: seconds until a client may try again.
+            disable_on_failure: switch maintenance off even if the block raises.
+
+        Yields:
+            Whether this block switched maintenance on.
         """
-        given = validate_window(message, until, retry_after)
+        given = _signed(validate_window(message, until, retry_after))
         networks = None if exemptions is None else parse_entries(exemptions)
-        hold = self._hold(given, networks)
+        holder = f"{operator_name()} {os.getpid()} {secrets.token_hex(4)}"
+        before, after = self._update(lambda found: edits.hold(found, holder, given, networks))
+        # What is to be put back stays in memory: whoever can write the flag could name any list.
+        hold = _Hold(holder, _replaced_list(before, after), os.getpid())
         try:
-            yield hold.switched_on
+            yield before.flag is None
         except BaseException:
             if disable_on_failure:
                 self._release(hold)
@@ -150,78 +170,62 @@ class MaintenanceMode(MaintenanceRecord):
         self._release(hold)
 
     def set_exemptions(self, entries: Iterable[str]) -> None:
-        """Replace the list; an empty one lets nobody through.
+        """Replace the list; with an empty one no client is exempt.
 
         Raises:
-            EntryError: a text is no address or network; nothing is changed.
+            EntryError: an entry is not a valid address or network; nothing is changed.
         """
         networks = parse_entries(entries)
-        with self._changing() as changes:
-            changes.enter_context(self._replacing_list(render_exemptions(networks)))
+        self._update(lambda found: edits.replace_list(found, networks))
 
     def add_exemptions(self, entries: Iterable[str]) -> None:
-        """Append to the list. Bad entries and comments cannot be kept, and are logged.
+        """Append to the list. Invalid entries and comments cannot be kept, and are logged.
 
         Raises:
-            EntryError: a text is no address or network; nothing is changed.
+            EntryError: an entry is not a valid address or network; nothing is changed.
         """
         networks = parse_entries(entries)
-        with self._changing() as changes:
-            found = self._read_list()
-            changes.enter_context(
-                self._replacing_list(render_exemptions(found.networks + networks))
-            )
-        if found.bad:
-            bad = format_invalid(found.bad)
-            _logger.warning("%s: bad entries dropped: %s", self.list_path, bad)
-        if found.has_comments:
-            _logger.warning("%s: comments dropped", self.list_path)
+        before, _ = self._update(lambda found: edits.extend_list(found, networks))
+        listed = parse_exemptions(_list_of(before))
+        if listed.invalid:
+            dropped = format_invalid(listed.invalid)
+            _logger.warning("%s: invalid entries were dropped: %s", self.store, dropped)
+        if listed.has_comments:
+            _logger.warning("%s: comments in the list were dropped", self.store)
 
-    def _hold(self, given: dict[str, Any], networks: tuple[IPNetwork, ...] | None) -> "Hold":
-        """Begin to keep maintenance on; nothing changes where it is on by somebody's own wish."""
-        holder = f"{operator()} {os.getpid()} {secrets.token_hex(4)}"
-        with self._changing() as changes:
-            enabled, holders = self._found_flag(), self._holders()
-            if enabled and not holders:
-                return Hold("")
-            members = self._flag_members() | {HOLDERS: [*holders, holder]}
-            if not enabled:
-                members |= given
-                if networks is not None:
-                    found, written = self.list_bytes(), render_exemptions(networks)
-                    # Latin-1 keeps any bytes as they are.
-                    members[LISTS] = [found.decode("latin-1"), written.decode("latin-1")]
-            changes.enter_context(self._replacing_flag(members))
-            if networks is not None and not enabled:
-                changes.enter_context(self._replacing_list(render_exemptions(networks)))
-        return Hold(holder, not enabled, os.getpid())
+    def _release(self, hold: "_Hold") -> None:
+        # A child that was forked within the block did not begin it.
+        if hold.process == os.getpid():
+            self._update(lambda found: edits.release(found, hold.holder, hold.lists))
 
-    def _release(self, hold: "Hold") -> None:
-        """End to keep maintenance on: the last holder switches it off, and puts the list back."""
-        # The child of a fork within the block did not begin it.
-        if not hold.holder or hold.process != os.getpid():
-            return
-        with self._changing() as changes:
-            if self._found_flag() is None:
-                return
-            members = self._flag_members()
-            holders = strings(members.get(HOLDERS))
-            if hold.holder not in holders:
-                return  # somebody has switched it off meanwhile, or on for good
-            holders.remove(hold.holder)
-            if holders:
-                changes.enter_context(self._replacing_flag(members | {HOLDERS: holders}))
-                return
-            changes.enter_context(files.replacing(self.flag_path, None))
-            lists = strings(members.get(LISTS))
-            if lists and self.list_bytes() == lists[-1].encode("latin-1", "replace"):
-                found = lists[0].encode("latin-1", "replace")
-                changes.enter_context(self._replacing_list(found))
+    def _update(self, change: Change) -> tuple[Snapshot, Snapshot]:
+        before, after = self.store.update(change)
+        lost = before.flag if isinstance(before.flag, bytes) and after.flag else b""
+        if lost.strip() and after.flag != lost and json_object(lost) is None:
+            _logger.warning("%s: the flag was replaced: %s", self.store, printable(lost, 256))
+        return before, after
 
 
-class Hold(NamedTuple):
-    """What a block has to give back: its place among the holders."""
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """A hold that one `window()` block took: what the block has to give back, and its process."""
 
     holder: str
-    switched_on: bool = False
-    process: int = 0
+    lists: tuple[bytes, bytes] | None
+    process: int
+
+
+def _signed(given: Window) -> Window:
+    return replace(given, by=operator_name(), since=datetime.now(UTC).replace(microsecond=0))
+
+
+def _list_of(found: Snapshot) -> bytes:
+    if isinstance(found.exemptions, StateError):
+        raise found.exemptions
+    return found.exemptions
+
+
+def _replaced_list(before: Snapshot, after: Snapshot) -> tuple[bytes, bytes] | None:
+    if before.exemptions == after.exemptions:
+        return None
+    return _list_of(before), _list_of(after)

@@ -1,14 +1,14 @@
-"""`python manage.py maintenance ...`, where `maintenance_wsgi` is in `INSTALLED_APPS`."""
+"""`python manage.py maintenance ...`, if `maintenance_wsgi` is in `INSTALLED_APPS`."""
 
 from django.core.management.base import BaseCommand
 
 from maintenance_wsgi.cli import main
 
 
-class Command(BaseCommand):  # type: ignore[misc] # Django carries no types
+class Command(BaseCommand):  # type: ignore[misc] # Django has no types
     """Hands its arguments to the admin command, which has its own options and help."""
 
-    help = "Switch maintenance mode on and off, and say who is exempt from it."
+    help = "Switch maintenance mode on and off, and list who is exempt from it."
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run the admin command; `argv` begins with `manage.py maintenance`."""

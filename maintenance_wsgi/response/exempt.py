@@ -1,0 +1,53 @@
+"""Headers that mark an exempt answer, and keep it out of shared caches if it is for one client.
+
+Each function takes the server's `start_response`, and then what an application passes to it
+(PEP 3333).
+"""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from wsgiref.types import StartResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from _typeshed import OptExcInfo
+
+_MARK = "x-maintenance-mode"
+_EXEMPT = ("X-Maintenance-Mode", "exempt")
+_PRIVATE_EXEMPT = [("Cache-Control", "private, no-store"), _EXEMPT]
+# Headers that let a cache store an answer whatever Cache-Control says. RFC 9213 gives each kind of
+# cache a "...-Cache-Control" of its own; nginx obeys X-Accel-Expires, Akamai Edge-Control.
+_CACHE_HEADERS = {"expires", "surrogate-control", "x-accel-expires", "edge-control"}
+
+
+def start_exempt_path(
+    start_response: StartResponse,
+    status: str,
+    headers: list[tuple[str, str]],
+    /,
+    exc_info: "OptExcInfo | None" = None,
+) -> "Callable[[bytes], object]":
+    """Start the answer for an exempt path: all clients may see it, so caches may store it."""
+    kept = [header for header in headers if header[0].lower() != _MARK]
+    return start_response(status, [*kept, _EXEMPT], exc_info)
+
+
+def start_exempt_client(
+    start_response: StartResponse,
+    status: str,
+    headers: list[tuple[str, str]],
+    /,
+    exc_info: "OptExcInfo | None" = None,
+) -> "Callable[[bytes], object]":
+    """Start the answer for an exempt client: a cache must not serve it to blocked clients."""
+    kept = [header for header in headers if not _is_replaced(header[0])]
+    kept += _PRIVATE_EXEMPT
+    return start_response(status, kept, exc_info)
+
+
+# An application sends the same few names in each answer.
+@lru_cache(maxsize=256)
+def _is_replaced(name: str) -> bool:
+    lower = name.lower()
+    return lower == _MARK or lower in _CACHE_HEADERS or lower.endswith("cache-control")

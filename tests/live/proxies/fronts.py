@@ -1,0 +1,144 @@
+"""Proxies and servers that run, and how their answers are told apart."""
+
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.live.proxies.tables import (
+    EXAMPLES,
+    SERVERS,
+    Proxy,
+)
+from tests.support.http import ask
+from tests.support.processes import (
+    APPLICATIONS,
+    PATH,
+    free_port,
+    running,
+    skip_without,
+    unmeasured,
+)
+from tests.support.wsgi import Answer
+
+
+@dataclass(frozen=True)
+class Front:
+    """A proxy that runs."""
+
+    port: int
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    def ask(
+        self, source: str, path: str = "/", *headers: tuple[str, str], method: str = "GET"
+    ) -> Answer:
+        """Send a request from an address of either family."""
+        host = "::1" if ":" in source else "127.0.0.1"
+        return ask((host, self.port), path, method, headers, source=source)
+
+
+StartServer = Callable[..., int]
+
+StartProxy = Callable[..., Front]
+
+
+def replaced(texts: list[str], changes: Mapping[str, str]) -> list[str]:
+    """Replace in all texts. What is found in none of them was renamed in an example."""
+    for old, new in changes.items():
+        assert any(old in text for text in texts), old
+        texts = [text.replace(old, new) for text in texts]
+    return texts
+
+
+def command_of(text: str, remedy: str) -> list[str]:
+    name, *options = shlex.split(text)
+    program = shutil.which(name, path=PATH)
+    skip_without(program, remedy)
+    return [str(program), *options]
+
+
+def new_folder(parent: Path) -> Path:
+    """Make a directory that the proxies' own users may write to."""
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    (folder / "cache").mkdir()
+    for path in (folder, folder / "cache"):
+        path.chmod(0o777)
+    return folder
+
+
+@contextmanager
+def serving(name: str, shared_folder: Path, host: str, header: str) -> Iterator[int]:
+    """Start an application server, as its users do; return its port."""
+    port = free_port()
+    text = SERVERS[name].replace("AT", f"{host}:{port}").replace("PORT", str(port))
+    environ = unmeasured() | {
+        "MAINTENANCE_DIR": str(shared_folder / "var"),
+        "MAINTENANCE_TRUSTED_PROXIES": "127.0.0.1, ::1",
+        "MAINTENANCE_CLIENT_IP_HEADER": header,
+        "PYTHONPATH": str(APPLICATIONS),
+    }
+    command = command_of(text, f"{name} of the test extra")
+    log = new_folder(shared_folder) / "log"
+    with running(command, ("127.0.0.1", port), log, cwd=APPLICATIONS, env=environ):
+        yield port
+
+
+@contextmanager
+def fronting(
+    proxy: Proxy, shared_folder: Path, upstream: int, var: Path, changes: Mapping[str, str]
+) -> Iterator[Front]:
+    """Start a proxy with its example."""
+    folder, port = new_folder(shared_folder), free_port()
+    names = {
+        "SITE": folder / proxy.site,
+        "FRAME": folder / "frame",
+        "FOLDER": folder,
+        "VAR": var,
+        "UPSTREAM": upstream,
+        "PORT": port,
+    }
+    site = (EXAMPLES / proxy.site).read_text(encoding="utf-8")
+    texts = replaced([proxy.command, proxy.frame, site], {**proxy.here, **changes})
+    for name, value in names.items():
+        texts = [text.replace(name, str(value)) for text in texts]
+    command, frame, site = texts
+    (folder / "frame").write_text(frame, encoding="utf-8")
+    (folder / proxy.site).write_text(site, encoding="utf-8")
+    home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    program = command_of(command, f"Debian's {proxy.package}")
+    with running(program, ("::1", port), folder / "log", env=unmeasured() | home) as process:
+        yield Front(port, folder, process)
+
+
+def is_exempt(answer: Answer) -> bool:
+    return (answer.code, answer.mark) == (200, "exempt")
+
+
+def is_blocked(answer: Answer) -> bool:
+    """Tell whether the gate blocked; a proxy's own 503 would prove nothing."""
+    return (answer.code, answer.mark) == (503, "on")
+
+
+def is_refused(answer: Answer) -> bool:
+    """Tell whether a proxy refused the request, or the application server did behind it."""
+    return 400 <= answer.code < 500 or answer.code == 502
+
+
+def others(
+    front: Front,
+    source: str,
+    table: Mapping[str, list[tuple[str, str]]],
+    *expected: Callable[[Answer], bool],
+) -> dict[str, tuple[str, str | None]]:
+    """Send what is in a table; return the answers that nobody expected."""
+    answers = {case: front.ask(source, "/", *sent) for case, sent in table.items()}
+    return {
+        case: (answer.status, answer.mark)
+        for case, answer in answers.items()
+        if not any(is_so(answer) for is_so in expected)
+    }

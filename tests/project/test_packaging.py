@@ -1,0 +1,140 @@
+"""What is installed is what was written: the wheel in an environment of its own."""
+
+import json
+import os
+import re
+import sys
+import tarfile
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import PROGRAMS, ROOT, environ, run
+
+pytestmark = pytest.mark.checkout
+
+PROGRAM = """
+import sys
+from importlib.metadata import version
+import maintenance_wsgi
+from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
+assert maintenance_wsgi.__file__.startswith(sys.prefix), maintenance_wsgi.__file__
+MaintenanceMode("var").enable()
+answers = []
+body = MaintenanceMiddleware(print, "var")({}, lambda *answer: answers.append(answer))
+assert answers[0][0].startswith("503"), answers
+assert b"".join(body).startswith(b"<!DOCTYPE html>")
+print(version("maintenance-wsgi"))
+"""
+
+
+def build(target: Path) -> Path:
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", target, cwd=ROOT)
+    return target
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel in an environment of its own; return where its programs are."""
+    (wheel,) = built.glob("*.whl")
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder)
+    programs = folder / "bin"
+    pip = [sys.executable, "-m", "pip", "--python", str(programs / "python")]
+    run(*pip, "install", "-q", wheel, cwd=folder)
+    return programs
+
+
+def test_wheel_holds_every_file_of_the_package(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    package = ROOT / "maintenance_wsgi"
+    expected = {
+        str(path.relative_to(ROOT))
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert held == expected
+    assert "maintenance_wsgi/py.typed" in held
+
+
+def test_sdist_holds_what_the_suite_needs_and_no_more(built: Path) -> None:
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"README.md", "LICENSE", "CHANGELOG.md", "examples/quickstart.py"} <= names
+    assert {"tests/project/test_packaging.py", "tests/data/client_ip.json"} <= names
+    tops = {name.partition("/")[0] for name in names}
+    assert tops <= {
+        "maintenance_wsgi",
+        "tests",
+        "examples",
+        "CHANGELOG.md",
+        "LICENSE",
+        "README.md",
+        "PKG-INFO",
+        "pyproject.toml",
+        ".gitignore",
+    }
+
+
+def test_second_build_is_the_same_to_the_byte(built: Path, tmp_path: Path) -> None:
+    again = build(tmp_path)
+    assert {path.name: path.read_bytes() for path in again.iterdir()} == {
+        path.name: path.read_bytes() for path in built.iterdir()
+    }
+
+
+def test_index_would_take_it(built: Path) -> None:
+    run(sys.executable, "-m", "twine", "check", "--strict", *built.iterdir(), cwd=built)
+
+
+def test_wheel_works_by_itself(built: Path, installed: Path, tmp_path: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    (tmp_path / "var").mkdir()
+    version = run(installed / "python", "-c", PROGRAM, cwd=tmp_path).stdout.strip()
+    assert version in wheel.name
+    assert version in run(installed / "maintenance-wsgi", "--version", cwd=tmp_path).stdout
+    assert "is enabled" in run(installed / "maintenance-wsgi", "status", cwd=tmp_path).stdout
+
+
+def test_types_are_complete(installed: Path, tmp_path: Path) -> None:
+    """As whoever installs it sees them. Django carries no types, nor does what inherits from it."""
+    variables = environ(PATH=f"{installed}:{os.environ['PATH']}")
+    command = ["--outputjson", "--ignoreexternal", "--verifytypes", "maintenance_wsgi"]
+    result = run(PROGRAMS / "pyright", *command, cwd=tmp_path, env=variables, code=None)
+    symbols = json.loads(result.stdout)["typeCompleteness"]["symbols"]
+    exported = {symbol["name"]: symbol for symbol in symbols if symbol["isExported"]}
+    assert "maintenance_wsgi.MaintenanceMiddleware" in exported
+    incomplete = {name for name, symbol in exported.items() if not symbol["isTypeKnown"]}
+    assert incomplete == {"maintenance_wsgi.management.commands.maintenance.Command"}
+
+
+def test_changelog_tells_of_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"\n## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+WORKFLOW = ROOT / ".github/workflows/ci.yml"
+
+
+def test_workflow_pins_each_action_by_its_hash() -> None:
+    used = re.findall(r"uses: (\S+)", WORKFLOW.read_text())
+    assert used
+    assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
+
+
+def test_workflow_tests_each_python_that_is_supported() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = re.findall(r"Python :: (3\.[0-9]+)'", str(project["classifiers"]))
+    assert re.findall(r'"(3\.[0-9]+)"', WORKFLOW.read_text().partition("matrix:")[2]) == named
+    assert f">={named[0]}" == project["requires-python"]

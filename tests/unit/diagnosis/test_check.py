@@ -1,0 +1,244 @@
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from maintenance_wsgi.state.users import current_user
+from tests.support.commands import invoke
+from tests.support.processes import skip_without_root
+
+GOOD_PAGE = """<!DOCTYPE html><html lang="en"><head><title>Soon</title>
+<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
+<style>p { background: url(data:image/png;base64,AA==) }</style></head>
+<body><p>Back soon. <a href="https://status.example/">Status</a></body></html>"""
+
+
+def invoke_check(var: Path, *arguments: str) -> tuple[int, list[str]]:
+    result = invoke("--dir", str(var), "check", *arguments)
+    assert "Traceback" not in result.output
+    return result.exit_code, (result.stdout or result.stderr).splitlines()
+
+
+@pytest.fixture
+def open_tmp_path() -> Iterator[Path]:
+    """Make a directory that everybody can reach; pytest's own are closed to others."""
+    directory = Path("/tmp") / f"maintenance-check-{os.getpid()}"  # noqa: S108 (others must reach it)
+    directory.mkdir(mode=0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def test_no_fault(var: Path, flag: Path, ip_list: Path) -> None:
+    assert invoke_check(var) == (0, [f"{var}: no fault found, for {current_user()}"])
+    flag.touch()
+    ip_list.write_text("203.0.113.7")
+    assert invoke_check(var, "--trusted-proxy", "10.0.0.0/8")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("entries", "faults"),
+    [
+        ("203.0.113.7\nnope", ["line 2: 'nope' is not a valid IP address or network"]),
+        ("0.0.0.0/0", ["line 1: '0.0.0.0/0' exempts the whole Internet or much"]),
+        ("::/0", ["line 1: '::/0' exempts the whole Internet or much"]),
+        ("0.0.0.0/1,128.0.0.0/1", ["'0.0.0.0/1' exempts the whole", "'128.0.0.0/1' exempts the"]),
+        ("127.0.0.1 ::1", ["'127.0.0.1' exempts this host", "'::1' exempts this host"]),
+        ("10.1.0.0/16", ["line 1: '10.1.0.0/16' covers a trusted proxy"]),
+        ("::ffff:10.0.0.1", ["covers a trusted proxy"]),
+    ],
+)
+def test_fault_of_the_list(entries: str, faults: list[str], var: Path, ip_list: Path) -> None:
+    ip_list.write_text(entries)
+    code, lines = invoke_check(var, "--trusted-proxy=10.0.0.0/8", "--trusted-proxy=unix:")
+    assert code == 1
+    assert len(lines) == len(faults)
+    for fault, line in zip(faults, lines, strict=True):
+        assert fault in line
+        assert line.startswith(f"{ip_list}: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("back at 5", "is not a JSON object"),
+        ('{"retry_after": "soon"}', "retry_after: 'soon' is not a valid value"),
+        ('{"until": "2001-01-01T00:00:00Z"}', "2001-01-01T00:00:00+00:00 is in the past"),
+    ],
+)
+def test_fault_of_the_flag(content: str, fault: str, var: Path, flag: Path) -> None:
+    flag.write_text(content)
+    code, (line,) = invoke_check(var)
+    assert code == 1
+    assert fault in line
+
+
+@pytest.mark.parametrize("name", [".maintenance.flag", ".maintenance.ip"])
+def test_file_that_is_a_directory(name: str, var: Path) -> None:
+    (var / name).mkdir()
+    code, (line,) = invoke_check(var)
+    assert code == 1
+    assert line.startswith(f"{var / name}: ")
+
+
+def test_directory_that_is_missing_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name in ("missing", "file"):
+        code, (line,) = invoke_check(tmp_path / name)
+        assert code == 1
+        assert repr(str(tmp_path / name)) in line
+
+
+def test_five_faults_at_once(var: Path, flag: Path, ip_list: Path, tmp_path: Path) -> None:
+    flag.write_text('{"until": "2001-01-01T00:00:00Z"}')
+    ip_list.write_text("127.0.0.1\nnope\n0.0.0.0/0\n")
+    code, lines = invoke_check(var, "--page", str(tmp_path / "page.html"))
+    assert (code, len(lines)) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (("Back soon", "{{ retryAfter }}"), "'{{ retryAfter }}' is not a placeholder"),
+        (("Back soon", "{{ message|safe }}"), "'{{ message|safe }}' is not a placeholder"),
+        (("Back soon", "{% if until %}"), "'{% if until %}' is not a placeholder"),
+        (('href="data:,"', 'href="/favicon.ico"'), "loads '/favicon.ico'"),
+        (("<p>", '<img src="//cdn.example/a.png"><p>'), "loads '//cdn.example/a.png'"),
+        (("<p>", "<script src='app.js'></script><p>"), "loads 'app.js'"),
+        (("data:image/png;base64,AA==", '"logo.png"'), "loads 'logo.png'"),
+        (("p { ", '@import "a.css"; p { '), "loads 'a.css'"),
+        (("<p>", "<p style='background: url(b.png)'>"), "loads 'b.png'"),
+        (("<p>", '<svg><use xlink:href="a.svg"/></svg><p>'), "loads 'a.svg'"),
+    ],
+)
+def test_fault_of_the_page(change: tuple[str, str], fault: str, var: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(GOOD_PAGE)
+    assert invoke_check(var, "--page", str(page))[0] == 0
+    page.write_text(GOOD_PAGE.replace(*change))
+    code, (line,) = invoke_check(var, "--page", str(page))
+    assert code == 1
+    assert fault in line
+
+
+def test_page_that_is_too_large_or_empty(var: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(GOOD_PAGE + "x" * 1024 * 1024)
+    code, lines = invoke_check(var, "--page", str(page))
+    assert code == 1
+    assert "Larger than 1048576 bytes; put a regular file of at most" in lines[0]
+    assert len(lines) == 1
+    page.write_text("")
+    assert invoke_check(var, "--page", str(page))[0] == 0
+
+
+def test_link_that_loads_nothing_is_no_fault(var: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(GOOD_PAGE.replace("<title>", '<link rel="canonical" href="/"><title>'))
+    assert invoke_check(var, "--page", str(page))[0] == 0
+
+
+@pytest.mark.parametrize("name", [".maintenance.flag", ".maintenance.ip"])
+def test_link_to_nothing(name: str, var: Path) -> None:
+    (var / name).symlink_to("nothing")
+    code, (line,) = invoke_check(var)
+    assert code == 1
+    assert "is a dangling symlink" in line
+
+
+@pytest.mark.parametrize("name", ["page.pt_BR.html", "page.de.at.html"])
+def test_page_that_is_never_served_is_named(name: str, var: Path, tmp_path: Path) -> None:
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    for page in ("page.html", "page.pt-BR.html", name):
+        (pages / page).write_text(GOOD_PAGE)
+    code, (line,) = invoke_check(var, "--page", str(pages))
+    assert code == 1
+    assert line.startswith(f"{pages / name}: is never served")
+
+
+def test_directory_of_pages_needs_a_general_one(var: Path, tmp_path: Path) -> None:
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    (pages / "page.de.html").write_text(GOOD_PAGE)
+    code, (line,) = invoke_check(var, "--page", str(pages))
+    assert code == 1
+    assert line.startswith(f"{pages / 'page.html'}: does not exist")
+    (pages / "page.html").write_text(GOOD_PAGE)
+    assert invoke_check(var, "--page", str(pages))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(["--user", "no-such-user"], "'no-such-user'"), (["--trusted-proxy", "nope"], "'nope'")],
+)
+def test_bad_value_is_named(arguments: list[str], named: str, var: Path) -> None:
+    code, lines = invoke_check(var, *arguments)
+    assert code == 2
+    assert named in lines[-1]
+
+
+def test_other_user_must_reach_and_read_the_files(open_tmp_path: Path) -> None:
+    skip_without_root()
+    var = open_tmp_path / "var"
+    var.mkdir()
+    ip_list = var / ".maintenance.ip"
+    ip_list.write_text("203.0.113.7")
+    ip_list.chmod(0o600)
+    code, (line,) = invoke_check(var, "--user=www-data")
+    assert (code, line) == (1, f"{ip_list}: www-data cannot read it; run chmod o+r {ip_list}")
+    shutil.chown(ip_list, group="www-data")
+    ip_list.chmod(0o640)
+    assert invoke_check(var, "--user=www-data")[0] == 0
+    ip_list.chmod(0o604)
+    assert invoke_check(var, "--user=www-data")[0] == 1
+    shutil.chown(ip_list, "www-data")
+    ip_list.chmod(0o400)
+    assert invoke_check(var, "--user=www-data")[0] == 0
+    var.chmod(0o700)
+    code, lines = invoke_check(var, "--user=www-data")
+    assert lines == [f"{var}: www-data cannot search it; run chmod o+x {var}"]
+
+
+@contextmanager
+def acting_as_nobody() -> Iterator[None]:
+    os.setegid(65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def test_user_who_may_not_write_or_read_is_told(open_tmp_path: Path) -> None:
+    skip_without_root()
+    var = open_tmp_path / "var"
+    var.mkdir()
+    (var / ".maintenance.ip").touch(0o600)
+    with acting_as_nobody():
+        code, lines = invoke_check(var)
+    assert code == 1
+    assert lines == [
+        f"{var}: you cannot write in it, so enable will fail; run enable as its owner",
+        f"{var / '.maintenance.ip'}: you cannot read it; run this as root to check it for nobody",
+    ]
+
+
+def test_umask_of_a_careful_root_is_found_out(open_tmp_path: Path) -> None:
+    skip_without_root()
+    var = open_tmp_path / "var"
+    var.mkdir()
+    old = os.umask(0o077)
+    try:
+        invoke("--dir", str(var), "enable", "--ip=203.0.113.7")
+    finally:
+        os.umask(old)
+    code, lines = invoke_check(var, "--user=www-data")
+    assert code == 1
+    assert [line.partition(": ")[0] for line in lines] == [
+        str(var / ".maintenance.flag"),
+        str(var / ".maintenance.ip"),
+    ]

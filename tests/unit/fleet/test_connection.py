@@ -1,0 +1,96 @@
+"""What is refused before any Redis is asked, and what is loaded without one."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from maintenance_wsgi import ConfigError
+from maintenance_wsgi.fleet.nodes import validate_name
+from tests.support.commands import invoke_fleet
+from tests.support.processes import environ, free_port, run
+
+# It stands in URLs that are wrong in many ways, and must never be seen.
+SECRET = "hunter2%21"  # noqa: S105 (nobody's)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://u:{SECRET}@127.0.0.1/",
+        f"redis//u:{SECRET}@127.0.0.1/",
+        f"redis://u:{SECRET}?@127.0.0.1/",
+        f"redis://u:{SECRET}/@127.0.0.1/",
+        f"redis://u:{SECRET}#@127.0.0.1/",
+        f"redis://u:{SECRET}@x@127.0.0.1/",
+        f"redis://127.0.0.1:{SECRET}/",
+        f"redis+sentinel://127.0.0.1:{SECRET},127.0.0.2/shop",
+        f"redis+sentinel://127.0.0.2,127.0.0.1:{SECRET}/shop",
+        f"redis://127.0.0.1/?{SECRET}=1",
+        f"redis://127.0.0.1/?password={SECRET}@",
+        f"redis://127.0.0.1/?socket_timeout={SECRET}",
+        f"unix+cluster://u:{SECRET}@/tmp/redis",
+        f"redis+nothing://u:{SECRET}@127.0.0.1",
+        SECRET,
+    ],
+)
+def test_wrong_url_is_refused_and_not_shown(url: str) -> None:
+    result = invoke_fleet(url, "enable")
+    assert result.exit_code == 2, result.output
+    assert "invalid Redis URL" in result.stderr
+    assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize("name", ["", "a b", "{a}", "x" * 300, "-a", "a\n"])
+def test_wrong_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"--node: .* is not a valid name"):
+        validate_name("--node", name)
+    result = invoke_fleet("redis://127.0.0.1:1", "status", f"--fleet={name}")
+    assert result.exit_code == 2
+    assert "is not a valid name" in result.stderr
+
+
+def test_redis_that_is_not_there() -> None:
+    result = invoke_fleet(f"redis://u:{SECRET}@127.0.0.1:{free_port()}/0", "enable")
+    assert result.exit_code == 1
+    assert "does not answer" in result.stderr
+    assert "hunter2" not in result.output
+
+
+def test_nothing_of_it_is_loaded_without_redis(var: Path) -> None:
+    program = """
+import sys
+from maintenance_wsgi.cli import main
+for command in (["enable", "--ip=203.0.113.7"], ["status"], ["run", "true"], ["disable"]):
+    main(["--dir", sys.argv[1], *command], standalone_mode=False)
+assert not [name for name in sys.modules if name.partition(".")[0] == "redis"]
+"""
+    run_program(program, var)
+
+
+def test_without_redis_py_the_extra_is_named(var: Path) -> None:
+    program = """
+import sys
+sys.modules["redis"] = None
+from maintenance_wsgi.cli import main
+main(["--dir", sys.argv[1], "follow", "--redis", "redis://u:hunter2@127.0.0.1"])
+"""
+    result = run_program(program, var, code=1)
+    assert "pip install 'maintenance-wsgi[redis]'" in result
+    assert "hunter2" not in result
+    assert os.listdir(var) == []
+
+
+def test_broken_redis_py_is_not_hidden(var: Path) -> None:
+    program = """
+import sys
+sys.modules["redis.sentinel"] = None
+from maintenance_wsgi.cli import main
+main(["--dir", sys.argv[1], "follow", "--redis", "redis://127.0.0.1"])
+"""
+    assert "redis.sentinel" in run_program(program, var, code=1)
+
+
+def run_program(program: str, var: Path, code: int = 0) -> str:
+    return run(sys.executable, "-c", program, var, env=environ(), code=code).stderr

@@ -1,0 +1,52 @@
+from typing import Any
+
+import pytest
+
+from maintenance_wsgi.response.exempt import start_exempt_client, start_exempt_path
+
+Headers = list[tuple[str, str]]
+
+
+def sent(start: Any, *headers: tuple[str, str]) -> Headers:
+    started: list[tuple[str, Headers, object]] = []
+    start(lambda *given: started.append(given), "200 OK", list(headers), None)
+    ((status, found, error),) = started
+    assert (status, error) == ("200 OK", None)
+    return found
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Cache-Control",
+        "CACHE-CONTROL",
+        "CDN-Cache-Control",
+        "Vendor-CDN-Cache-Control",
+        "Expires",
+        "Surrogate-Control",
+        "X-Accel-Expires",
+        "Edge-Control",
+        "X-Maintenance-Mode",
+    ],
+)
+def test_header_that_lets_a_cache_store_an_exempt_clients_answer_is_dropped(name: str) -> None:
+    kept = ("Content-Type", "text/plain")
+    assert sent(start_exempt_client, (name, "public"), kept) == [
+        kept,
+        ("Cache-Control", "private, no-store"),
+        ("X-Maintenance-Mode", "exempt"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["Set-Cookie", "ETag", "Vary", "Age", "X-Cache-Control-Info"])
+def test_other_header_of_an_exempt_clients_answer_is_kept(name: str) -> None:
+    header = (name, "value")
+    assert sent(start_exempt_client, header, header)[:2] == [header, header]
+
+
+def test_answer_for_an_exempt_path_is_only_marked() -> None:
+    headers = [("Cache-Control", "public"), ("Expires", "0")]
+    assert sent(start_exempt_path, *headers, ("x-maintenance-mode", "on")) == [
+        *headers,
+        ("X-Maintenance-Mode", "exempt"),
+    ]

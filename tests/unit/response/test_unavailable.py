@@ -1,0 +1,342 @@
+import json
+import re
+import time
+import tracemalloc
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from pathlib import Path
+from typing import Any
+from wsgiref.types import WSGIApplication
+
+import pytest
+
+from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
+from maintenance_wsgi.response.languages import load_catalogs
+from maintenance_wsgi.response.unavailable import UnavailableResponse
+from maintenance_wsgi.state.flag import Window
+from maintenance_wsgi.state.reader import StateReader
+from tests.support.wsgi import Answer, call, make_environ, shop, status_of
+
+
+@pytest.fixture
+def application(var: Path, flag: Path) -> WSGIApplication:
+    flag.touch()
+    return MaintenanceMiddleware(shop, var)
+
+
+def ask(application: WSGIApplication, **environ: Any) -> Answer:
+    return call(application, make_environ(**environ))
+
+
+def test_fields_of_the_answer(application: WSGIApplication) -> None:
+    answer = ask(application)
+    assert answer.status == "503 Service Unavailable"
+    assert dict(answer.headers) == {
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Length": str(len(answer.body)),
+        "Content-Language": "en",
+        "Cache-Control": "no-store",
+        "Vary": "Accept, Accept-Language",
+        "X-Robots-Tag": "noindex",
+        "X-Maintenance-Mode": "on",
+        "Retry-After": "300",
+    }
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
+def test_every_method_gets_the_answer(method: str, application: WSGIApplication) -> None:
+    answer = ask(application, REQUEST_METHOD=method)
+    assert answer.code == 503
+    assert answer.body.startswith(b"<!DOCTYPE html>")
+
+
+def test_head_gets_the_fields_alone(application: WSGIApplication) -> None:
+    got, headed = ask(application), ask(application, REQUEST_METHOD="HEAD")
+    assert headed.headers == got.headers
+    assert headed.body == b""
+
+
+def test_problem_document(application: WSGIApplication, mode: MaintenanceMode) -> None:
+    until = datetime(2033, 12, 1, 18, tzinfo=UTC)
+    mode.enable(message="Umzug …", until=until)
+    problem = json.loads(ask(application, HTTP_ACCEPT="application/json").body)
+    assert problem.pop("retry_after") > 0
+    assert problem == {
+        "type": "about:blank",
+        "title": "Service Unavailable",
+        "status": 503,
+        "detail": "Umzug …",
+        "until": "2033-12-01T18:00:00+00:00",
+    }
+
+
+@pytest.mark.parametrize("language", load_catalogs())
+@pytest.mark.parametrize("content", ["", '{"until": "2101-12-01T18:00:00Z", "message": "\\u2026"}'])
+def test_problem_document_keeps_the_rules_of_rfc_9457(
+    content: str, language: str, application: WSGIApplication, flag: Path
+) -> None:
+    flag.write_text(content)
+    answer = ask(application, HTTP_ACCEPT="application/json", HTTP_ACCEPT_LANGUAGE=language)
+    assert answer["Content-Type"] == "application/problem+json"
+    problem = json.loads(answer.body)
+    # Section 3.1: the types of the members; 3.1.2: the status is the one that was sent.
+    for member in ("type", "title", "detail"):
+        assert isinstance(problem[member], str)
+    assert problem["status"] == answer.code
+    # Section 4.2.1: with about:blank the title is the status phrase, which may be translated.
+    assert problem["type"] == "about:blank"
+    assert problem["title"] == "Service Unavailable" or language != "en"
+    # Section 3.2: names of extensions begin with a letter, have three characters or more, of
+    # letters, digits and underscores alone.
+    for member in problem:
+        assert re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{2,}", member)
+    assert str(problem["retry_after"]) == answer["Retry-After"]
+
+
+def test_message_is_escaped_and_counted_in_bytes(
+    application: WSGIApplication, mode: MaintenanceMode
+) -> None:
+    mode.enable(message="<script>é</script> {title}")
+    answer = ask(application)
+    assert "&lt;script&gt;é&lt;/script&gt; {title}" in answer.body.decode()
+    assert answer["Content-Length"] == str(len(answer.body))
+
+
+@pytest.mark.parametrize(
+    ("option", "flag_content", "sent"),
+    [
+        (120, {}, ["120"]),
+        (0, {}, ["0"]),
+        (None, {}, []),
+        (None, {"retry_after": 7}, ["7"]),
+        (120, {"retry_after": 0}, ["0"]),
+        (120, {"retry_after": "7\r\nX: y"}, ["120"]),
+        (120, {"until": "2001-01-01T00:00:00Z"}, ["120"]),
+        (120, {"until": "9999-12-31T00:00:00Z"}, ["2147483648"]),
+    ],
+)
+def test_retry_after(
+    option: int | None, flag_content: dict[str, object], sent: list[str], var: Path, flag: Path
+) -> None:
+    flag.write_text(json.dumps(flag_content))
+    answer = ask(MaintenanceMiddleware(shop, var, retry_after=option))
+    assert answer.all("Retry-After") == sent
+
+
+def test_retry_after_counts_down_to_the_end(
+    application: WSGIApplication, mode: MaintenanceMode
+) -> None:
+    mode.enable(until=datetime.now(UTC) + timedelta(minutes=40), retry_after=7)
+    assert 2380 <= int(ask(application)["Retry-After"]) <= 2400
+
+
+@pytest.mark.parametrize(
+    ("accept", "start"),
+    [
+        ("text/html", "<!DOCTYPE html>"),
+        ("application/json", '{"type": "about:blank", "title": "Dienst nicht verfügbar"'),
+        ("text/plain", "Wartungsarbeiten\n\nWir arbeiten"),
+    ],
+)
+def test_every_format_speaks_the_language(
+    accept: str, start: str, application: WSGIApplication
+) -> None:
+    answer = ask(application, HTTP_ACCEPT=accept, HTTP_ACCEPT_LANGUAGE="de-CH")
+    assert answer.body.decode().startswith(start)
+    assert answer["Content-Language"] == "de"
+    assert answer["Vary"] == "Accept, Accept-Language"
+    assert answer["Content-Length"] == str(len(answer.body))
+
+
+def test_text(application: WSGIApplication, mode: MaintenanceMode) -> None:
+    mode.enable(message="Moving house", until=datetime(2101, 12, 1, 18, tzinfo=UTC))
+    lines = ask(application, HTTP_ACCEPT="text/plain").body.decode().split("\n")
+    assert lines[:3] == ["Down for maintenance", "", "Moving house"]
+    assert lines[4].startswith("We expect to be back in about ")
+    assert lines[5:] == ["2101-12-01 18:00 UTC", ""]
+
+
+def test_page_tells_when_to_come_back(application: WSGIApplication, mode: MaintenanceMode) -> None:
+    until = datetime.now(UTC) + timedelta(minutes=39, seconds=30)
+    mode.enable(until=until)
+    page = ask(application).body.decode()
+    assert "We expect to be back in about 40 minutes." in page
+    assert f'<time datetime="{until.isoformat(timespec="seconds")}">' in page
+    assert f"{until:%H:%M} UTC</time>" in page
+
+
+@pytest.mark.parametrize("accept", ["text/html", "text/plain"])
+def test_page_says_that_it_takes_longer(
+    accept: str, application: WSGIApplication, flag: Path
+) -> None:
+    flag.write_text('{"until": "2001-01-01T00:00:00Z"}')
+    page = ask(application, HTTP_ACCEPT=accept).body.decode()
+    assert "longer than planned" in page
+    assert "UTC" not in page
+
+
+@pytest.mark.parametrize("until", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_until_at_the_end_of_time_is_no_error(
+    until: str, application: WSGIApplication, flag: Path
+) -> None:
+    flag.write_text(json.dumps({"until": until}))
+    assert ask(application).code == 503
+
+
+@pytest.mark.parametrize(
+    ("peer", "shown"),
+    [
+        ("8.8.4.4", b"8.8.4.4"),
+        ("2a00:1450:4001:0::5", b"2a00:1450:4001::5"),
+        ("10.1.2.3", None),
+        ("127.0.0.1", None),
+        ("169.254.1.1", None),
+        ("100.64.0.1", None),
+        ("fd00::1", None),
+        ("fec0::1", None),
+        ("::10.0.0.1", None),
+        ("64:ff9b::a00:1", None),
+        ("2001:db8::1", None),
+        ("3fff::1", None),
+        ("ff02::1", None),
+        ("224.0.0.1", None),
+        ("::1", None),
+        ("", None),
+    ],
+)
+def test_only_a_public_address_is_shown(
+    peer: str, shown: bytes | None, application: WSGIApplication
+) -> None:
+    body = ask(application, peer=peer).body
+    assert (b"Your address" in body) is (shown is not None)
+    if shown is None:
+        assert not peer or peer.encode() not in body
+    else:
+        assert shown in body
+
+
+def test_address_goes_below_the_message_whatever_it_holds(
+    application: WSGIApplication, flag: Path
+) -> None:
+    flag.write_text('{"message": "a\\u0000b\\u001b[31m\\nc"}')
+    page = ask(application, peer="8.8.4.4").body.decode()
+    assert "ab[31m\nc</p>" in page
+    assert page.count("8.8.4.4") == 1
+
+
+def test_message_holds_no_placeholder(application: WSGIApplication, mode: MaintenanceMode) -> None:
+    mode.enable(message="{{ client_ip }} {{{title}}} {{{{ client_ip }}}}")
+    page = ask(application, peer="8.8.4.4").body.decode()
+    assert page.count("8.8.4.4") == 1
+    shown = unescape(page.partition('dir="auto">')[2].partition("</p>")[0])
+    assert shown == "{{ client_ip }} {{{title}}} {{{{ client_ip }}}}"
+
+
+@pytest.mark.parametrize("language", load_catalogs())
+def test_page_is_one_small_file(
+    language: str, application: WSGIApplication, mode: MaintenanceMode
+) -> None:
+    mode.enable(message="x" * 1000, until=datetime.now(UTC) + timedelta(days=3))
+    page = ask(application, peer="8.8.4.4", HTTP_ACCEPT_LANGUAGE=language).body.decode()
+    assert len(page.encode()) < 14_000
+    assert f'<html lang="{language}" dir="' in page
+    assert "{{" not in page
+    assert "<script" not in page
+    assert re.findall(r'(?:src|href|url\()="?(?!data:|")', page) == []
+
+
+def test_caches_are_bounded(var: Path, flag: Path) -> None:
+    flag.touch()
+    page = UnavailableResponse(300, None, ())
+    reader = StateReader(var)
+    tracemalloc.start()
+    for number in range(2000):
+        if number == 1000:
+            before, _ = tracemalloc.get_traced_memory()
+        blocked_bodies(page, reader, f"x{number:05}-{'y' * 90}")
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 500_000
+
+
+def test_cache_of_a_countdown_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = UnavailableResponse(300, None, ())
+    now = time.time()
+    details = Window(message="x" * 1000, until=datetime.fromtimestamp(now + 10**6, UTC))
+    environ = make_environ(HTTP_ACCEPT="application/json")
+    seconds = iter(range(5000))
+    monkeypatch.setattr("time.time", lambda: now + next(seconds))
+    tracemalloc.start()
+    for _ in range(5000):
+        page(environ, lambda *_: lambda _: None, details, None)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 2_000_000
+
+
+def blocked_bodies(
+    page: UnavailableResponse, reader: StateReader, language: str
+) -> Iterable[bytes]:
+    flag = reader.flag()
+    assert flag
+    details = reader.window(flag)
+    assert details
+    return page_bodies(page, details, language)
+
+
+def page_bodies(page: UnavailableResponse, details: Window, language: str) -> Iterable[bytes]:
+    environ = make_environ(HTTP_ACCEPT_LANGUAGE=language)
+    return page(environ, lambda *_: lambda _: None, details, None)
+
+
+class Upload:
+    """A request body of so many bytes, that notes how much of it was read."""
+
+    def __init__(self, size: int, error: Exception | None = None) -> None:
+        self.left = size
+        self.error = error
+
+    def read(self, size: int) -> bytes:
+        if self.error:
+            raise self.error
+        taken = min(size, self.left)
+        self.left -= taken
+        return bytes(taken)
+
+    readline = readlines = __iter__ = None
+
+
+@pytest.mark.parametrize(
+    ("size", "left"), [(0, 0), (1, 0), (10_000_000, 0), (200 * 2**20, 200 * 2**20 - 128 * 2**20)]
+)
+def test_body_is_read_within_bounds(size: int, left: int, application: WSGIApplication) -> None:
+    upload = Upload(size)
+    environ = make_environ(REQUEST_METHOD="POST", CONTENT_LENGTH=str(size)) | {"wsgi.input": upload}
+    assert status_of(application, environ) == "503 Service Unavailable"
+    assert upload.left == left
+
+
+def test_body_that_drips_does_not_hold_the_worker(
+    application: WSGIApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+
+    class Drip(Upload):
+        def read(self, size: int) -> bytes:
+            nonlocal now
+            now += 0.9 * size
+            return super().read(size)
+
+    drip = Drip(65536)
+    environ = make_environ(REQUEST_METHOD="POST", CONTENT_LENGTH="65536") | {"wsgi.input": drip}
+    assert status_of(application, environ) == "503 Service Unavailable"
+    assert now < 10
+
+
+@pytest.mark.parametrize("length", ["nonsense", "-1", "7"])
+def test_broken_body_does_not_cost_the_answer(length: str, application: WSGIApplication) -> None:
+    upload = Upload(7, OSError("the client has hung up"))
+    environ = make_environ(CONTENT_LENGTH=length) | {"wsgi.input": upload}
+    assert status_of(application, environ) == "503 Service Unavailable"

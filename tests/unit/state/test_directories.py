@@ -1,0 +1,151 @@
+"""Directories that are closed, removed and made again, or switched by a link, under a gate."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from wsgiref.types import WSGIApplication
+
+import pytest
+
+from maintenance_wsgi import MaintenanceMiddleware
+from tests.support.processes import meanwhile, skip_without_root
+from tests.support.wsgi import code_for, shop
+
+EXEMPT, OTHER, STRANGER = "203.0.113.7", "203.0.113.8", "198.51.100.1"
+USER = 54321
+
+
+@contextmanager
+def acting_as(user: int) -> Iterator[None]:
+    os.seteuid(user)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def served() -> Iterator[Path]:
+    """Make a directory that another user than root can reach."""
+    skip_without_root()
+    with TemporaryDirectory(prefix="shop-") as name:
+        Path(name).chmod(0o755)
+        var = Path(name, "var")
+        var.mkdir()
+        os.chown(var, USER, USER)
+        yield var
+
+
+def write_state(var: Path, *exempt: str, on: bool) -> None:
+    var.mkdir(exist_ok=True)
+    flag = var / ".maintenance.flag"
+    flag.touch() if on else flag.unlink(missing_ok=True)
+    (var / ".maintenance.ip").write_text(",".join(exempt))
+    os.utime(var / ".maintenance.ip", (1e9, 1e9))  # as deploy tools copy it
+
+
+def codes(gate: WSGIApplication) -> dict[str, int]:
+    return {client: code_for(gate, client) for client in (EXEMPT, OTHER, STRANGER)}
+
+
+def expected_codes(*exempt: str, on: bool) -> dict[str, int]:
+    clients = (EXEMPT, OTHER, STRANGER)
+    return {client: 200 if not on or client in exempt else 503 for client in clients}
+
+
+def first_unsearchable_parent(var: Path) -> Path:
+    var.chmod(0o600)
+    return var
+
+
+def unreachable(var: Path) -> Path:
+    var.parent.chmod(0o600)
+    return var.parent
+
+
+def with_closed_list(var: Path) -> Path:
+    (var / ".maintenance.ip").write_text(OTHER)
+    (var / ".maintenance.ip").chmod(0)
+    return var / ".maintenance.ip"
+
+
+def with_closed_flag(var: Path) -> Path:
+    if (var / ".maintenance.flag").exists():
+        (var / ".maintenance.flag").chmod(0)
+    return var
+
+
+def unreadable(var: Path) -> Path:
+    var.chmod(0o311)
+    return var
+
+
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize(
+    "fault",
+    [first_unsearchable_parent, unreachable, unreadable, with_closed_list, with_closed_flag],
+)
+def test_accident_of_rights_neither_opens_nor_closes(
+    fault: Callable[[Path], Path],
+    on: bool,  # noqa: FBT001 (parametrized)
+    served: Path,
+) -> None:
+    write_state(served, EXEMPT, on=on)
+    gate = MaintenanceMiddleware(shop, served)
+    assert codes(gate) == expected_codes(EXEMPT, on=on)
+    closed = fault(served)
+    with acting_as(USER):
+        assert codes(gate) == expected_codes(EXEMPT, on=on)
+    closed.chmod(0o755)
+    write_state(served, OTHER, on=not on)
+    with acting_as(USER):
+        assert codes(gate) == expected_codes(OTHER, on=not on)
+
+
+def test_directory_made_again_knows_nothing_of_before(var: Path) -> None:
+    write_state(var, EXEMPT, on=True)
+    gate = MaintenanceMiddleware(shop, var)
+    assert codes(gate) == expected_codes(EXEMPT, on=True)
+    shutil.rmtree(var)
+    assert codes(gate) == expected_codes(on=False)
+    write_state(var, OTHER, on=True)
+    assert codes(gate) == expected_codes(OTHER, on=True)
+    shutil.rmtree(var)
+    var.mkdir()
+    (var / ".maintenance.flag").touch()
+    assert codes(gate) == expected_codes(on=True)
+
+
+def test_switch_to_the_next_release_is_seen_at_once(tmp_path: Path) -> None:
+    """Both releases are closed to strangers: nobody slips through between them."""
+    current, link = tmp_path / "current", tmp_path / "link"
+    for name, exempt in (("1", EXEMPT), ("2", OTHER)):
+        (tmp_path / name).mkdir()
+        write_state(tmp_path / name / "var", exempt, on=True)
+    current.symlink_to("1")
+    gate = MaintenanceMiddleware(shop, current / "var")
+    strangers: set[int] = set()
+    with meanwhile(lambda: strangers.add(code_for(gate, STRANGER))):
+        for number in range(200):
+            exempt = OTHER if number % 2 else EXEMPT
+            link.symlink_to("2" if number % 2 else "1")
+            link.replace(current)
+            assert codes(gate) == expected_codes(exempt, on=True)
+    assert strangers == {503}
+
+
+def test_release_without_the_flag_is_open(tmp_path: Path) -> None:
+    current = tmp_path / "current"
+    for name, on in (("1", True), ("2", False)):
+        (tmp_path / name).mkdir()
+        write_state(tmp_path / name / "var", EXEMPT, on=on)
+    current.symlink_to("1")
+    gate = MaintenanceMiddleware(shop, current / "var")
+    assert codes(gate) == expected_codes(EXEMPT, on=True)
+    current.unlink()
+    assert codes(gate) == expected_codes(on=False)
+    current.symlink_to("2")
+    assert codes(gate) == expected_codes(on=False)

@@ -1,0 +1,160 @@
+"""State that something else puts in place: a Kubernetes ConfigMap, a mount that is read-only."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
+from tests.support.commands import invoke
+from tests.support.processes import run, skip_without_root
+from tests.support.wsgi import call, make_environ, shop
+
+FLAG, LIST = ".maintenance.flag", ".maintenance.ip"
+
+
+class ConfigMap:
+    """A directory as the kubelet fills it.
+
+    The files are links through `..data`, which links to a directory with the time in its name. A
+    new version is a new directory, and a rename of that one link. Only then links are made for
+    keys that are new, and removed for those that are gone.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._number = 0
+
+    def apply(self, *, between: Callable[[], object] = lambda: None, **files: str) -> None:
+        self._number += 1
+        data, new = self._directory / "..data", self._directory / "..data_tmp"
+        before = data.resolve() if data.exists() else None
+        version = self._directory / f"..2026_11_24_10_00_00.{self._number}"
+        version.mkdir()
+        for key, text in files.items():
+            (version / _name(key)).write_text(text)
+        new.symlink_to(version.name)
+        new.rename(data)
+        between()
+        for key in files:
+            link = self._directory / _name(key)
+            if not link.is_symlink():
+                link.symlink_to(f"..data/{link.name}")
+        for name in {FLAG, LIST} - set(map(_name, files)):
+            (self._directory / name).unlink(missing_ok=True)
+        for old in before.iterdir() if before else ():
+            old.unlink()
+        if before:
+            before.rmdir()
+
+
+def _name(key: str) -> str:
+    return f".maintenance.{key}"
+
+
+@pytest.fixture
+def config_map(var: Path) -> ConfigMap:
+    return ConfigMap(var)
+
+
+@pytest.fixture
+def answers(var: Path, config_map: ConfigMap) -> Callable[[], list[int]]:
+    """Give the answers to two addresses: .7, which is exempt at first, and .8."""
+    config_map.apply(ip="203.0.113.7")
+    middleware = MaintenanceMiddleware(shop, var)
+
+    def ask() -> list[int]:
+        return [
+            call(middleware, make_environ(peer)).code for peer in ("203.0.113.7", "203.0.113.8")
+        ]
+
+    return ask
+
+
+def test_every_version_is_seen_by_the_next_request(
+    config_map: ConfigMap, answers: Callable[[], list[int]], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert answers() == [200, 200]
+    for _ in range(3):
+        config_map.apply(ip="203.0.113.7", flag="")
+        assert answers() == [200, 503]
+        config_map.apply(ip="203.0.113.8", flag="")
+        assert answers() == [503, 200]
+        config_map.apply(flag='{"message": "Umzug"}')
+        assert answers() == [503, 503]
+        config_map.apply(ip="203.0.113.7")
+        assert answers() == [200, 200]
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+def test_nobody_slips_in_while_the_links_are_made(
+    config_map: ConfigMap, answers: Callable[[], list[int]]
+) -> None:
+    """Between the rename and the links a flag that goes dangles, one that comes is not there."""
+    seen: list[list[int]] = []
+
+    def look() -> None:
+        seen.append(answers())
+
+    config_map.apply(ip="203.0.113.7", flag="", between=look)  # not yet
+    config_map.apply(ip="203.0.113.8", flag="", between=look)  # at once: both are there
+    config_map.apply(flag="", between=look)  # the list dangles: nobody is exempt
+    config_map.apply(ip="203.0.113.8", between=look)  # the flag dangles: off already
+    assert seen == [[200, 200], [503, 200], [503, 503], [200, 200]]
+
+
+def test_command_reads_it(config_map: ConfigMap, var: Path) -> None:
+    config_map.apply(flag='{"message": "Umzug"}', ip="203.0.113.7")
+    found = MaintenanceMode(var).status()
+    assert (found.enabled, found.window.message, found.exemptions) == (
+        True,
+        "Umzug",
+        ("203.0.113.7",),
+    )
+
+
+@contextmanager
+def read_only(var: Path) -> Iterator[None]:
+    skip_without_root()
+    run("mount", "--bind", var, var)
+    try:
+        run("mount", "-o", "remount,bind,ro", var)
+        yield
+    finally:
+        run("umount", var)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["enable"],
+        ["enable", "--ip=203.0.113.8"],
+        ["disable"],
+        ["allow-ips", "203.0.113.8"],
+        ["run", "true"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("is_on", [False, True])
+def test_command_cannot_write_it_and_says_where_to(
+    arguments: list[str], config_map: ConfigMap, var: Path, *, is_on: bool
+) -> None:
+    if is_on:
+        config_map.apply(flag="", ip="203.0.113.7")
+    else:
+        config_map.apply(ip="203.0.113.7")
+    before = {name: (var / name).read_text() for name in os.listdir(var) if name[1] != "."}
+    with read_only(var):
+        result = invoke("--dir", str(var), *arguments)
+        found = {name: (var / name).read_text() for name in os.listdir(var) if name[1] != "."}
+    unchanged = [["enable"], ["run", "true"]] if is_on else [["disable"]]
+    if arguments in unchanged:
+        assert result.exit_code == 0  # nothing to change
+    else:
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "Read-only file system" in result.stderr
+        assert "change it where it is mounted from, a ConfigMap with kubectl" in result.stderr
+    assert found == before

@@ -1,0 +1,200 @@
+"""The middleware's options as texts: environment variables, ini files, and no code at all."""
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paste.deploy import loadapp
+
+from maintenance_wsgi import ConfigError, MaintenanceMiddleware, MaintenanceMode, wrap
+from maintenance_wsgi.config import options_from_environ, options_from_ini
+from tests.support.processes import ROOT, run
+from tests.support.wsgi import call, make_environ, shop
+
+VALUES = [
+    pytest.param("dir", "/srv/shop/var", "/srv/shop/var", id="directory"),
+    pytest.param("dir", " var ", " var ", id="directory-as-the-command-takes-it"),
+    pytest.param(
+        "trusted_proxies", "127.0.0.1, 10.0.0.0/8 unix:", ["127.0.0.1", "10.0.0.0/8", "unix:"]
+    ),
+    pytest.param("trusted_proxies", "\n 127.0.0.1\n ::1\n", ["127.0.0.1", "::1"], id="lines"),
+    pytest.param("trusted_proxies", ",,", [], id="commas-alone"),
+    pytest.param("client_ip_header", "X-Real-IP", "X-Real-IP"),
+    pytest.param("exempt_paths", "/healthz,/webhooks/", ["/healthz", "/webhooks/"]),
+    pytest.param("retry_after", " 120 ", 120),
+    pytest.param("retry_after", "None", None, id="no-retry-after"),
+    pytest.param("page", "response/pages/page.html", "response/pages/page.html"),
+    pytest.param("cors_origins", "https://shop.example", ["https://shop.example"]),
+]
+MISTAKES = [
+    pytest.param("trusted_proxy", "10.0.0.1", "did you mean {trusted_proxies}?", id="mistyped"),
+    pytest.param("xyz", "1", "use one of {dir}, {trusted_proxies},", id="unlike-any"),
+    pytest.param("directory", "", "unknown option", id="unknown-and-empty"),
+    pytest.param("retry_after", "5m", "'5m' is not a number of seconds; use 300, or none", id="5m"),
+    pytest.param("retry_after", " ", "'' is not a number of seconds", id="blank"),
+    pytest.param("retry_after", "-1", "'-1' is not a number of seconds", id="negative"),
+    pytest.param("retry_after", "1_000", "'1_000' is not a number of seconds", id="underscore"),
+    pytest.param("retry_after", "٣٠٠", "'٣٠٠' is not a number of seconds", id="unicode-digits"),
+    pytest.param("retry_after", "9" * 5000, "is not a number of seconds", id="5000-digits"),
+]
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("MAINTENANCE_"):
+            monkeypatch.delenv(name)
+
+
+def spelled_as_variables(text: str) -> str:
+    return re.sub(r"\{(\w+)\}", lambda name: f"MAINTENANCE_{name[1].upper()}", text)
+
+
+@pytest.mark.parametrize(("name", "text", "value"), VALUES)
+def test_value(name: str, text: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"MAINTENANCE_{name.upper()}", text)
+    assert options_from_environ() == {name: value}
+    assert options_from_ini({name: text}) == {name: value}
+
+
+@pytest.mark.parametrize(("name", "text", "message"), MISTAKES)
+def test_mistake(name: str, text: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"MAINTENANCE_{name.upper()}", text)
+    with pytest.raises(ConfigError) as environment:
+        options_from_environ()
+    assert str(environment.value).startswith(f"MAINTENANCE_{name.upper()}: ")
+    assert spelled_as_variables(message) in str(environment.value)
+    with pytest.raises(ConfigError) as ini:
+        options_from_ini({name: text})
+    assert str(ini.value).startswith(f"{name}: ")
+    assert re.sub("[{}]", "", message) in str(ini.value)
+
+
+def test_variables_of_the_command_are_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REDIS", "FLEET", "NODE"):
+        monkeypatch.setenv(f"MAINTENANCE_{name}", "web1")
+    assert options_from_environ() == {}
+
+
+def test_empty_text_counts_as_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAINTENANCE_DIR", "")
+    monkeypatch.setenv("MAINTENANCE_RETRY_AFTER", "")
+    monkeypatch.setenv("MAINTENANCE", "of somebody else")
+    assert options_from_environ() == {}
+
+
+def assert_configured(application: Any, var: Path) -> None:
+    """Check that each option has reached the gate."""
+    MaintenanceMode(var).enable(exemptions=["203.0.113.7"])
+    exempt = {"HTTP_X_REAL_IP": "203.0.113.7"}
+    blocked = call(application, make_environ("192.0.2.9", **exempt))
+    assert (blocked.code, blocked["Retry-After"]) == (503, "77")
+    assert blocked.body == b"<p>Ours</p>"
+    asked = call(application, make_environ(HTTP_ORIGIN="https://shop.example"))
+    assert asked["Access-Control-Allow-Origin"] == "https://shop.example"
+    assert call(application, make_environ("192.0.2.1", **exempt)).code == 200
+    assert call(application, make_environ(path="/healthz")).mark == "exempt"
+
+
+def test_from_environ(var: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<p>Ours</p>")
+    monkeypatch.setenv("MAINTENANCE_DIR", str(var))
+    monkeypatch.setenv("MAINTENANCE_TRUSTED_PROXIES", "192.0.2.1")
+    monkeypatch.setenv("MAINTENANCE_CLIENT_IP_HEADER", "X-Real-IP")
+    monkeypatch.setenv("MAINTENANCE_EXEMPT_PATHS", "/healthz")
+    monkeypatch.setenv("MAINTENANCE_RETRY_AFTER", "77")
+    monkeypatch.setenv("MAINTENANCE_PAGE", str(page))
+    monkeypatch.setenv("MAINTENANCE_CORS_ORIGINS", "https://shop.example")
+    assert_configured(MaintenanceMiddleware.from_environ(shop), var)
+    assert_configured(wrap("tests.support.wsgi:shop"), var)
+
+
+@pytest.mark.parametrize("variable", [None, "", "other", "./other/", " var "])
+def test_directory_is_that_of_the_command(
+    variable: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or maintenance would be switched on in one place, and looked for in another."""
+    for name in ("var", "other", " var "):
+        (tmp_path / name).mkdir()
+    if variable is not None:
+        monkeypatch.setenv("MAINTENANCE_DIR", variable)
+    monkeypatch.chdir(tmp_path)
+    application = MaintenanceMiddleware.from_environ(shop)
+    run(sys.executable, "-m", "maintenance_wsgi", "enable", "-q", cwd=tmp_path)
+    assert call(application).code == 503
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "message"),
+    [
+        ("TRUSTED_PROXIES", "10.0.0.0/255.0.0.0", "trusted_proxies: '10.0.0.0/255.0.0.0' is no"),
+        ("TRUSTED_PROXIES", "0.0.0.0/0", "would let every client name its own address"),
+        ("EXEMPT_PATHS", "healthz", "exempt_paths: 'healthz' is not a valid path"),
+        ("CLIENT_IP_HEADER", "X-Real-IP, Forwarded", "client_ip_header: 'X-Real-IP, Forwarded'"),
+        ("RETRY_AFTER", "9999999999", "retry_after"),
+        ("CORS_ORIGINS", "shop.example", "cors_origins: 'shop.example' is not a valid origin"),
+    ],
+)
+def test_values_are_refused_as_the_constructor_refuses_them(
+    variable: str, text: str, message: str, var: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAINTENANCE_DIR", str(var))
+    monkeypatch.setenv(f"MAINTENANCE_{variable}", text)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        MaintenanceMiddleware.from_environ(shop)
+
+
+INI = """
+[app:main]
+paste.app_factory = tests.support.wsgi:shop_factory
+filter-with = maintenance
+
+[filter:maintenance]
+use = egg:maintenance-wsgi
+dir = %(here)s/var
+trusted_proxies =
+    192.0.2.1
+    unix:
+client_ip_header = X-Real-IP
+exempt_paths = /healthz
+retry_after = 77
+page = %(here)s/page.html
+cors_origins = https://shop.example
+
+[DEFAULT]
+debug = false
+"""
+
+
+@pytest.fixture
+def ini(tmp_path: Path, var: Path) -> Path:
+    assert var.parent == tmp_path
+    (tmp_path / "page.html").write_text("<p>Ours</p>")
+    path = tmp_path / "shop.ini"
+    path.write_text(INI)
+    return path
+
+
+def test_paste_filter(ini: Path, var: Path) -> None:
+    assert_configured(loadapp(f"config:{ini}"), var)
+
+
+def test_paste_filter_refuses_what_it_does_not_know(ini: Path) -> None:
+    ini.write_text(INI.replace("trusted_proxies", "trusted_proxy"))
+    with pytest.raises(ConfigError, match="trusted_proxy: unknown option; did you"):
+        loadapp(f"config:{ini}")
+
+
+def test_paste_example(var: Path, tmp_path: Path) -> None:
+    example = ROOT / "examples/paste.ini"
+    path = tmp_path / "shop.ini"
+    shop_of_our_own = "paste.app_factory = tests.support.wsgi:shop_factory\n"
+    path.write_text(example.read_text().replace("use = egg:shop\n", shop_of_our_own))
+    application = loadapp(f"config:{path}")
+    assert call(application).code == 200
+    (var / ".maintenance.flag").touch()
+    assert call(application).code == 503

@@ -1,0 +1,523 @@
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+from wsgiref.util import FileWrapper
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from werkzeug.middleware.lint import LintMiddleware
+
+from maintenance_wsgi import (
+    ConfigError,
+    ConfigTypeError,
+    MaintenanceMiddleware,
+    MaintenanceMode,
+    StateError,
+)
+from tests.support.wsgi import Answer, call, make_environ, shop, status_of
+
+EXEMPT = "203.0.113.7"
+PROXIED = {"REMOTE_ADDR": "10.0.0.1"}
+
+
+@pytest.fixture
+def wrap(var: Path) -> Callable[..., WSGIApplication]:
+    def wrap_shop(application: Any = shop, **options: Any) -> WSGIApplication:
+        return LintMiddleware(MaintenanceMiddleware(LintMiddleware(application), var, **options))
+
+    return wrap_shop
+
+
+Wrap = Callable[..., WSGIApplication]
+
+
+def test_off_hands_on_the_very_objects(var: Path) -> None:
+    seen: list[object] = []
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        seen.extend((environ, start_response))
+        return []
+
+    def start_response(*_: object) -> Any:
+        raise AssertionError
+
+    environ = make_environ()
+    before = dict(environ)
+    MaintenanceMiddleware(application, var)(environ, start_response)
+    assert seen[0] is environ
+    assert seen[1] is start_response
+    assert environ == before
+
+
+def test_off_is_the_same_for_exempt_people(wrap: Wrap, ip_list: Path) -> None:
+    ip_list.write_text(EXEMPT)
+    application = wrap(exempt_paths=["/healthz"])
+    assert call(application, make_environ(EXEMPT)) == call(application)
+    assert call(application, make_environ(EXEMPT, "/healthz")).mark is None
+
+
+def test_states_follow_the_files(wrap: Wrap, flag: Path, ip_list: Path) -> None:
+    application = wrap()
+    assert call(application).code == 200
+    flag.touch()
+    assert call(application).code == 503
+    ip_list.write_text(EXEMPT)
+    assert call(application).code == 503
+    assert call(application, make_environ(EXEMPT)).code == 200
+    ip_list.unlink()
+    assert call(application, make_environ(EXEMPT)).code == 503
+    flag.unlink()
+    assert call(application).code == 200
+
+
+def test_exempt_answer_is_for_nobody_else(wrap: Wrap, flag: Path, ip_list: Path) -> None:
+    flag.touch()
+    ip_list.write_text(EXEMPT)
+    answer = call(wrap(), make_environ(EXEMPT))
+    assert sorted(answer.headers) == [
+        ("Cache-Control", "private, no-store"),
+        ("Content-Type", "text/plain"),
+        ("X-Maintenance-Mode", "exempt"),
+    ]
+
+
+def test_exempt_path_keeps_its_cache_fields(wrap: Wrap, flag: Path) -> None:
+    flag.touch()
+    answer = call(wrap(exempt_paths=["/healthz"]), make_environ(path="/healthz"))
+    assert answer["Cache-Control"] == "public, max-age=3600"
+    assert answer["Surrogate-Control"] == "max-age=3600"
+    assert answer.mark == "exempt"
+
+
+def test_mark_of_the_application_is_replaced(wrap: Wrap, flag: Path, ip_list: Path) -> None:
+    def application(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain"), ("x-maintenance-mode", "on")])
+        return [b""]
+
+    flag.touch()
+    ip_list.write_text(EXEMPT)
+    assert call(wrap(application), make_environ(EXEMPT)).all("X-Maintenance-Mode") == ["exempt"]
+    healthy = MaintenanceMiddleware(application, ip_list.parent, exempt_paths=["/healthz"])
+    assert call(healthy, make_environ(path="/healthz"))["X-Maintenance-Mode"] == "exempt"
+
+
+@pytest.mark.parametrize(
+    "name", ["wsgiref.simple_server:demo_app", "wsgiref.simple_server:WSGIServer.get_app"]
+)
+def test_application_may_be_named_with_dots(name: str, var: Path) -> None:
+    MaintenanceMiddleware(name, var)
+
+
+@pytest.mark.parametrize(
+    ("script_name", "path", "admitted"),
+    [
+        ("", "/healthz", True),
+        ("", "/healthz/", False),
+        ("", "/healthz/x", False),
+        ("", "/Healthz", False),
+        ("", "/webhooks/", True),
+        ("", "/webhooks/stripe", True),
+        ("", "/webhooks/stripe/", True),
+        ("/webhooks", "/stripe", True),
+        ("", "/webhooks", False),
+        ("", "/webhooksx", False),
+        ("", "/x/webhooks/", False),
+        ("", "/webhooks//stripe", False),
+        ("", "/webhooks/stripe//", False),
+        ("", "/webhooks/./stripe", False),
+        ("", "/webhooks/../admin", False),
+        ("", "/webhooks/..", False),
+        ("/webhooks/..", "/admin", False),
+        ("", "//webhooks/stripe", False),
+        ("", "/webhooks/...", True),
+        ("", "/caf\xc3\xa9/x", True),
+        ("", "/caf\xe9/x", False),
+        ("", "", False),
+    ],
+)
+def test_exempt_paths(
+    script_name: str, path: str, *, admitted: bool, wrap: Wrap, flag: Path
+) -> None:
+    flag.touch()
+    application = wrap(exempt_paths=["/healthz", "/webhooks/", "/café/"])
+    environ = make_environ(path=path, SCRIPT_NAME=script_name)
+    assert (call(application, environ).code == 200) is admitted
+
+
+@pytest.mark.parametrize("status", [304, 200])
+def test_streamed_exempt_answer_stays_lazy_and_is_closed(
+    status: int, var: Path, flag: Path, ip_list: Path
+) -> None:
+    events: list[str] = []
+
+    class Stream:
+        def __iter__(self) -> Iterator[bytes]:
+            for number in range(3):
+                events.append(f"made {number}")
+                yield b"x"
+
+        def close(self) -> None:
+            events.append("closed")
+
+    def application(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response(f"{status} Any", [("Content-Type", "text/plain")])
+        return Stream()
+
+    flag.touch()
+    ip_list.write_text(EXEMPT)
+    middleware = MaintenanceMiddleware(application, var)
+    iterable = middleware(make_environ(EXEMPT), lambda *_: lambda _: None)
+    assert events == []
+    assert next(iter(iterable)) == b"x"
+    assert events == ["made 0"]
+    assert isinstance(iterable, Stream)
+    iterable.close()
+    assert events[-1] == "closed"
+
+
+def test_write_and_late_start_of_exempt_answers_work(flag: Path, ip_list: Path) -> None:
+    def application(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        write = start_response("200 OK", [("Content-Type", "text/plain")])
+        write(b"written ")
+        yield b"yielded"
+
+    flag.touch()
+    ip_list.write_text(EXEMPT)
+    answer = call(MaintenanceMiddleware(application, flag.parent), make_environ(EXEMPT))
+    assert answer.body == b"written yielded"
+    assert answer["Cache-Control"] == "private, no-store"
+
+
+def test_second_start_with_exc_info_is_private_too(flag: Path, ip_list: Path) -> None:
+    def application(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        try:
+            int("x")
+        except ValueError:
+            fields = [("Content-Type", "text/plain"), ("Cache-Control", "public")]
+            start_response("500 Broken", fields, exc_info=sys.exc_info())  # type: ignore[call-arg] # lenient, as servers are
+        return [b"broken"]
+
+    flag.touch()
+    ip_list.write_text(EXEMPT)
+    answer = call(MaintenanceMiddleware(application, flag.parent), make_environ(EXEMPT))
+    assert answer.status == "500 Broken"
+    assert answer.all("Cache-Control") == ["private, no-store"]
+
+
+def test_file_wrapper_reaches_the_server(flag: Path, ip_list: Path) -> None:
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](BytesIO(b"file"), 2)
+        return wrapped
+
+    flag.touch()
+    ip_list.write_text(EXEMPT)
+    environ = make_environ(EXEMPT) | {"wsgi.file_wrapper": FileWrapper}
+    iterable = MaintenanceMiddleware(application, flag.parent)(environ, lambda *_: lambda _: None)
+    assert isinstance(iterable, FileWrapper)
+
+
+class RemovingFlag(dict[str, Any]):
+    """An environ: while the gate reads it, an operator switches maintenance off."""
+
+    def __init__(self, environ: WSGIEnvironment, flag: Path) -> None:
+        super().__init__(environ)
+        self.flag = flag
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.flag.unlink(missing_ok=True)
+        return super().get(key, default)
+
+
+def test_flag_gone_in_the_middle_of_a_request_is_off(var: Path, flag: Path) -> None:
+    flag.touch()
+    environ = RemovingFlag(make_environ(), flag)
+    statuses: list[str] = []
+
+    def start_response(status: str, *_: object) -> Any:
+        statuses.append(status)
+
+    body = MaintenanceMiddleware(shop, var)(environ, start_response)
+    assert (statuses, list(body)) == (["200 OK"], [b"shop at /"])
+
+
+# The application by name
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path / "named_shop.py"
+    sys.modules.pop("named_shop", None)
+
+
+GOOD = "from tests.support.wsgi import shop as application\nnumber = 7\n"
+
+
+def test_named_application_is_imported_at_once_while_off(var: Path, module: Path) -> None:
+    module.write_text(GOOD)
+    middleware = MaintenanceMiddleware("named_shop:application", var)
+    assert "named_shop" in sys.modules
+    assert call(middleware).code == 200
+
+
+def test_page_stands_while_the_code_cannot_be_imported(
+    var: Path, flag: Path, ip_list: Path, module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    flag.touch()
+    module.write_text("import there_is_no_such_module")
+    middleware = MaintenanceMiddleware("named_shop:application", var)
+    assert call(middleware).code == 503
+    ip_list.write_text(EXEMPT)
+    with pytest.raises(ModuleNotFoundError):
+        middleware(make_environ(EXEMPT), lambda *_: lambda _: None)
+    module.write_text(GOOD)
+    assert call(middleware, make_environ(EXEMPT)).code == 200
+    assert call(middleware).code == 503
+    flag.unlink()
+    assert call(middleware).code == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["", "shop", "shop:", ":app", "shop.wsgi", "a b:c", "a:b()", "a:b:c"]
+)
+def test_malformed_name_is_refused_even_while_on(name: str, var: Path, flag: Path) -> None:
+    flag.touch()
+    with pytest.raises(ConfigError, match=r"package\.module:attribute"):
+        MaintenanceMiddleware(name, var)
+
+
+def test_broken_name_is_refused_while_off(var: Path, module: Path) -> None:
+    module.write_text(GOOD)
+    with pytest.raises(AttributeError):
+        MaintenanceMiddleware("named_shop:nothing", var)
+    with pytest.raises(ConfigTypeError, match="named_shop:number"):
+        MaintenanceMiddleware("named_shop:number", var)
+
+
+# Configuration
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "named"),
+    [
+        ({"trusted_proxies": "10.0.0.0/8"}, ConfigTypeError, "trusted_proxies"),
+        ({"trusted_proxies": ["nope"]}, ConfigError, "nope"),
+        ({"trusted_proxies": ["0.0.0.0/0"]}, ConfigError, "0.0.0.0/0"),
+        ({"client_ip_header": "X Y"}, ConfigError, "X Y"),
+        ({"retry_after": -1}, ConfigError, "retry_after"),
+        ({"retry_after": "300"}, ConfigTypeError, "retry_after"),
+        ({"exempt_paths": "/healthz"}, ConfigTypeError, "exempt_paths"),
+        ({"exempt_paths": ["healthz"]}, ConfigError, "healthz"),
+        ({"exempt_paths": [""]}, ConfigError, "''"),
+        ({"exempt_paths": ["/"]}, ConfigError, "'/'"),
+        ({"exempt_paths": ["/a//b/"]}, ConfigError, "/a//b/"),
+        ({"exempt_paths": ["/a/../b"]}, ConfigError, "/a/../b"),
+        ({"exempt_paths": ["/a?b"]}, ConfigError, r"/a\?b"),
+        ({"exempt_paths": ["/\udcff"]}, ConfigError, "exempt_paths"),
+        ({"exempt_path": ["/a"]}, TypeError, "exempt_path"),
+        ({"application": 7}, ConfigTypeError, "application"),
+    ],
+)
+def test_bad_option_is_refused_by_name(
+    options: dict[str, Any], error: type[Exception], named: str, var: Path
+) -> None:
+    application = options.pop("application", shop)
+    with pytest.raises(error, match=named) as caught:
+        MaintenanceMiddleware(application, var, **options)
+    assert isinstance(caught.value, ValueError | TypeError)
+
+
+def test_directory_in_a_loop_is_refused(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(StateError, match="loop"):
+        MaintenanceMiddleware(shop, loop)
+
+
+def test_mode_can_be_shared(mode: MaintenanceMode) -> None:
+    middleware = MaintenanceMiddleware(shop, mode)
+    mode.enable()
+    assert call(middleware).code == 503
+
+
+# The client
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "warning"),
+    [
+        pytest.param({}, {"HTTP_X_FORWARDED_FOR": EXEMPT}, "not a trusted proxy", id="untrusted"),
+        pytest.param({}, {"HTTP_X_REAL_IP": EXEMPT}, "X-Real-IP: '203.0.113.7'", id="other"),
+        pytest.param({}, {"REMOTE_ADDR": ""}, "'unix:'", id="unix"),
+        pytest.param({"trusted_proxies": ["10.0.0.1"]}, PROXIED, "did not send", id="no-header"),
+        pytest.param(
+            {"trusted_proxies": ["10.0.0.1"]},
+            {**PROXIED, "HTTP_X_FORWARDED_FOR": "a\x1b[31m\n" * 900},
+            "not an address",
+            id="unreadable",
+        ),
+        pytest.param(
+            {"trusted_proxies": ["10.0.0.1"]},
+            {**PROXIED, "HTTP_X_FORWARDED_FOR": "1.2.3.4,"},
+            "empty entry",
+            id="empty-entry",
+        ),
+        pytest.param({}, {}, None, id="direct"),
+        pytest.param(
+            {"trusted_proxies": ["10.0.0.1"]},
+            {**PROXIED, "HTTP_X_FORWARDED_FOR": "1.2.3.4"},
+            None,
+            id="well-set",
+        ),
+    ],
+)
+def test_mis_set_trust_is_logged_once_a_minute(
+    options: dict[str, Any],
+    environ: dict[str, str],
+    warning: str | None,
+    var: Path,
+    flag: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    flag.touch()
+    middleware = MaintenanceMiddleware(shop, var, **options)
+    for _ in range(3):
+        answer = call(middleware, {**make_environ(), **environ})
+        assert answer.code == 503
+    if warning is None:
+        assert not caplog.records
+    else:
+        (record,) = caplog.records
+        assert warning in record.getMessage()
+        assert record.getMessage().isprintable()
+        assert len(record.getMessage()) < 500
+
+
+def test_warnings_that_were_held_back_are_counted(
+    var: Path, flag: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag.touch()
+    middleware = MaintenanceMiddleware(shop, var)
+    now = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    for _ in range(4):
+        call(middleware, make_environ(HTTP_X_FORWARDED_FOR=EXEMPT))
+    monkeypatch.setattr("time.monotonic", lambda: now + 61)
+    call(middleware, make_environ(HTTP_X_FORWARDED_FOR=EXEMPT))
+    first, second = [record.getMessage() for record in caplog.records]
+    assert "more of this kind" not in first
+    assert second.endswith("(3 more of this kind since the last warning)")
+
+
+def test_application_is_told_of_an_exempt_visitor(var: Path, flag: Path, ip_list: Path) -> None:
+    seen: list[object] = []
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        seen.append(environ.get("maintenance_wsgi.exempt"))
+        return shop(environ, start_response)
+
+    middleware = MaintenanceMiddleware(application, var, exempt_paths=["/healthz"])
+    call(middleware, make_environ(EXEMPT))
+    flag.touch()
+    ip_list.write_text(EXEMPT)
+    call(middleware, make_environ(EXEMPT))
+    call(middleware, make_environ(EXEMPT, path="/healthz"))
+    assert seen == [None, True, None]
+
+
+def test_exempt_client_behind_a_proxy(wrap: Wrap, flag: Path, ip_list: Path) -> None:
+    flag.touch()
+    ip_list.write_text(f"{EXEMPT} 10.0.0.1")
+    application = wrap(trusted_proxies=["10.0.0.0/8"], client_ip_header="X-Real-IP")
+    assert call(application, make_environ("10.0.0.1", HTTP_X_REAL_IP=EXEMPT)).code == 200
+    assert call(application, make_environ("10.0.0.1", HTTP_X_REAL_IP="198.51.100.1")).code == 503
+    assert call(application, make_environ("10.0.0.1", HTTP_X_FORWARDED_FOR=EXEMPT)).code == 503
+    assert call(application, make_environ("198.51.100.1", HTTP_X_REAL_IP=EXEMPT)).code == 503
+
+
+ENVIRON_TEXT = st.text(st.characters(max_codepoint=255), max_size=60)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    remote=ENVIRON_TEXT,
+    header=ENVIRON_TEXT,
+    accept=ENVIRON_TEXT,
+    path=ENVIRON_TEXT,
+    flag_bytes=st.binary(max_size=60),
+    list_bytes=st.binary(max_size=60),
+)
+def test_any_request_in_any_state_gets_an_answer(
+    remote: str,
+    header: str,
+    accept: str,
+    path: str,
+    flag_bytes: bytes,
+    list_bytes: bytes,
+    var: Path,
+    flag: Path,
+    ip_list: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    flag.write_bytes(flag_bytes)
+    ip_list.write_bytes(list_bytes)
+    middleware = MaintenanceMiddleware(
+        shop, var, trusted_proxies=["unix:"], exempt_paths=["/webhooks/"]
+    )
+    environ = make_environ(remote, HTTP_X_FORWARDED_FOR=header, HTTP_ACCEPT=accept)
+    environ["PATH_INFO"] = path
+    assert status_of(middleware, environ) == "503 Service Unavailable"
+
+
+def test_many_threads_see_each_flip(var: Path, flag: Path) -> None:
+    middleware = MaintenanceMiddleware(shop, var)
+    barrier = threading.Barrier(9, timeout=30)
+    codes: list[set[int]] = []
+
+    def ask(answers: list[Answer]) -> None:
+        for _ in range(20):
+            barrier.wait()
+            answers.append(call(middleware))
+            barrier.wait()
+
+    results: list[list[Answer]] = [[] for _ in range(8)]
+    threads = [threading.Thread(target=ask, args=(result,)) for result in results]
+    for thread in threads:
+        thread.start()
+    for turn in range(20):
+        flag.unlink() if turn % 2 else flag.touch()
+        barrier.wait()
+        barrier.wait()
+        codes.append({result[turn].code for result in results})
+    for thread in threads:
+        thread.join(30)
+    assert codes == [{503}, {200}] * 10
+
+
+def test_cache_fields_go_however_many_names_an_application_makes_up(
+    var: Path, mode: MaintenanceMode
+) -> None:
+    names = [f"X-{number}" for number in range(300)]
+
+    def inventive(_: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        fields = [("Content-Type", "text/plain"), *((name, "1") for name in names)]
+        start_response("200 OK", [*fields, ("X-CDN-Cache-Control", "1")])
+        return [b""]
+
+    mode.enable(exemptions=["192.0.2.9"])
+    middleware = MaintenanceMiddleware(inventive, var)
+    for _ in range(2):
+        answer = call(middleware)
+        assert [name for name in names if answer.all(name) != ["1"]] == []
+        assert answer.all("X-CDN-Cache-Control") == []
