@@ -20,7 +20,7 @@ import logging
 import os
 import re
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from itertools import chain
 from shutil import copyfileobj
@@ -41,14 +41,12 @@ from maintenance_wsgi import ConfigError, MaintenanceMiddleware
 from maintenance_wsgi.config import options_from_environ
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 
-_URL = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 # Any other character could become part of a link, of a cache key or of a new header line.
-_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
+_HOST = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?"
+_NAME = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _TEXT = r"[^\0-\x08\n-\x1f\x7f]*"
-_STATUS = re.compile(f"[2-9][0-9]{{2}} {_TEXT}")
-_HEADER = re.compile(f"[!#$%&'*+.^_`|~0-9A-Za-z-]+: {_TEXT}")
-_FRAMING = {"content-length", "transfer-encoding"}
-_LENGTH = re.compile("content-length: [0-9]{1,18}|transfer-encoding: chunked")
+# The headers that say where an answer ends, and their valid values.
+_FRAMING = {"content-length": "[0-9]{1,18}", "transfer-encoding": "(?i:chunked)"}
 # Headers that say where a request comes from. A client can forge them.
 _ORIGIN = re.compile("X-Forwarded-.*|Forwarded|X-Real-Ip")
 _NOT_FORWARDED = {
@@ -76,31 +74,25 @@ class FrontProxy:
 
     def __init__(self, shop: str, timeout: int) -> None:
         url = urlsplit(shop)
-        host = str(url.hostname)
-        self._connect: Callable[[], HTTPConnection]
-        if url.scheme == "http":
-            self._connect = partial(HTTPConnection, host, url.port or 80, timeout=timeout)
-        else:
-            context = ssl.create_default_context()  # shared: it takes long to load the authorities
-            tls = partial(HTTPSConnection, timeout=timeout, ssl_context=context)
-            self._connect = partial(tls, host, url.port or 443)
+        context = ssl.create_default_context()  # shared: it takes long to load the authorities
+        kinds: dict[str, Callable[..., HTTPConnection]] = {
+            "http": HTTPConnection,
+            "https": partial(HTTPSConnection, ssl_context=context),
+        }
+        self._connect = partial(kinds[url.scheme], url.netloc, timeout=timeout)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Return the shop's answer, or an error if the request or the answer is not valid."""
         connection = self._connect()
         try:
             response = _ask(connection, environ)
-            pieces = response.stream(_PIECE)
+            pieces = response.stream(_PIECE, decode_content=False)
             first = next(pieces, b"")  # a later failure can only cut the client's connection
-        except exceptions.HTTPException as error:
-            answer = error
-        except (HTTPError, http.client.HTTPException, OSError) as error:
-            answer = _failure(error)
-        else:
-            start_response(_status(response), _end_to_end(response.headers.items()))
-            return ClosingIterator(chain([first], pieces), [response.close, connection.close])
-        connection.close()
-        return answer(environ, start_response)
+        except (exceptions.HTTPException, HTTPError, http.client.HTTPException, OSError) as error:
+            connection.close()
+            return _failure(error)(environ, start_response)
+        start_response(_status(response), _end_to_end(response.headers.items()))
+        return ClosingIterator(chain([first], pieces), [response.close, connection.close])
 
 
 def _ask(connection: HTTPConnection, environ: WSGIEnvironment) -> HTTPResponse:
@@ -109,21 +101,15 @@ def _ask(connection: HTTPConnection, environ: WSGIEnvironment) -> HTTPResponse:
         body, length = _body(environ, spool)
         if length is not None:
             headers["Content-Length"] = str(length)
-        connection.request(
-            method,
-            target,
-            body if length else None,
-            headers,
-            preload_content=False,
-            decode_content=False,
-            enforce_content_length=True,
-        )
+        connection.request(method, target, body if length else None, headers, preload_content=False)
     response = connection.getresponse()
     _check(response)
     return response
 
 
 def _failure(error: Exception) -> exceptions.HTTPException:
+    if isinstance(error, exceptions.HTTPException):
+        return error  # the client's request is not valid
     _logger.warning("no valid answer from the shop: %.300r", error)
     slow = isinstance(error.__cause__ or error, TimeoutError)  # urllib3 wraps the socket's errors
     return exceptions.GatewayTimeout() if slow else exceptions.BadGateway()
@@ -135,12 +121,16 @@ def _check(response: HTTPResponse) -> None:
     Its status is final (a 103 would be taken for the answer), it holds no control characters, and
     it states its length only once (RFC 9112 section 6.3).
     """
-    headers = response.headers.items()
-    framing = [f"{name}: {value}".lower() for name, value in headers if name.lower() in _FRAMING]
-    has_one_length = len(framing) <= 1 and all(map(_LENGTH.fullmatch, framing))
-    bad = [name for name, value in headers if not _HEADER.fullmatch(f"{name}: {value}")]
-    if bad or not has_one_length or not _STATUS.fullmatch(_status(response)):
-        raise http.client.HTTPException(f"invalid: {_status(response)!r} {framing} {bad}")
+    status, headers = _status(response), response.headers.items()
+    bad = [
+        name
+        for name, value in headers
+        if not re.fullmatch(_NAME, name)
+        or not re.fullmatch(_FRAMING.get(name.lower(), _TEXT), value)
+    ]
+    framing = [name for name, _ in headers if name.lower() in _FRAMING]
+    if bad or len(framing) > 1 or not re.fullmatch(f"[2-9][0-9]{{2}} {_TEXT}", status):
+        raise http.client.HTTPException(f"invalid answer: {status!r}, {bad}, {framing}")
 
 
 def _status(response: HTTPResponse) -> str:
@@ -172,7 +162,7 @@ def _headers(environ: WSGIEnvironment) -> dict[str, str]:
     sent = dict(EnvironHeaders(environ))
     host = sent.get("Host", get_host(environ))
     # urllib3 acts on this value, whichever header has it.
-    if not _HOST.fullmatch(host) or SKIP_HEADER in sent.values():
+    if not re.fullmatch(_HOST, host) or SKIP_HEADER in sent.values():
         raise exceptions.BadRequest
     headers = {"Host": host, "User-Agent": SKIP_HEADER, "Accept-Encoding": SKIP_HEADER}
     headers |= {
@@ -190,7 +180,7 @@ def _origin(environ: WSGIEnvironment, sent: dict[str, str], host: str) -> dict[s
     """
     # A listener for both families reports IPv4 in this form; the shop's list has plain IPv4.
     peer = environ["REMOTE_ADDR"].removeprefix("::ffff:")
-    trusted = _peer_is_trusted(environ)
+    trusted = _resolver.resolve(environ).peer.trusted_by is not None
     origin = {"X-Forwarded-Host": host, "X-Forwarded-Proto": environ["wsgi.url_scheme"]}
     if trusted:
         origin |= {name: value for name, value in sent.items() if _ORIGIN.fullmatch(name)}
@@ -199,15 +189,10 @@ def _origin(environ: WSGIEnvironment, sent: dict[str, str], host: str) -> dict[s
     return origin | {"X-Forwarded-For": ", ".join(filter(None, [earlier, peer]))}
 
 
-def _peer_is_trusted(environ: WSGIEnvironment) -> bool:
-    return _resolver.resolve(environ).peer.trusted_by is not None
-
-
-def _end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def _end_to_end(headers: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the headers that are not for one connection only (RFC 9110 section 7.6.1)."""
-    headers = list(headers)
     options = ",".join(value for name, value in headers if name.lower() == "connection")
-    nominated = {option.strip().lower() for option in options.split(",")}
+    nominated = {option.strip() for option in options.lower().split(",")}
     return [
         (name, value)
         for name, value in headers
@@ -224,17 +209,15 @@ def _target(environ: WSGIEnvironment) -> str:
     if environ["REQUEST_METHOD"] == "CONNECT":
         raise exceptions.NotImplemented  # it names a server to connect to, not a path
     seen = f"{environ['SCRIPT_NAME']}{environ['PATH_INFO']}".encode("latin-1")
-    target = re.sub(r"^[a-z]+://[^/?#]*", "", environ.get("RAW_URI", ""), flags=re.IGNORECASE)
-    spelled = re.split("[?#]", target, maxsplit=1)[0]
-    same = unquote_to_bytes(spelled) == seen
-    path = quote(spelled, safe="!$&'()*+,/:;=@%") if same else quote(seen)
+    spelled = re.sub(r"^[A-Za-z]+://[^/?#]*|[?#].*", "", environ.get("RAW_URI", ""))
+    path = spelled if unquote_to_bytes(spelled) == seen else quote(seen)
     query = environ["QUERY_STRING"]
     return (path or "/") + (f"?{query}" if query else "")
 
 
 def _is_shop_url(url: str) -> bool:
     try:
-        return bool(_URL.fullmatch(url)) and urlsplit(url).port != 0
+        return bool(re.fullmatch(f"https?://{_HOST}/?", url)) and urlsplit(url).port != 0
     except ValueError:  # the port is above 65535, or the address in brackets is not valid
         return False
 

@@ -242,9 +242,10 @@ def test_date_and_server_are_told_once(broken: Place) -> None:
     assert "2026 00:00:00" not in answer["Date"]
 
 
-def test_dead_shop(folder: Path, shop_var: Path) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "no_such_shop.invalid"])
+def test_dead_shop(folder: Path, shop_var: Path, host: str) -> None:
     assert shop_var.is_dir()
-    with front_proxy(folder, ("127.0.0.1", free_port())) as place:
+    with front_proxy(folder, (host, free_port())) as place:
         assert ask(place, method="POST", body=b"x" * MEGABYTE).code == 502
         assert ask(place, method="HEAD").body == b""
 
