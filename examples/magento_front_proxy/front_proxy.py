@@ -1,190 +1,233 @@
-"""A reverse proxy in front of a Magento shop, which the shop's own two files put into maintenance.
+"""A reverse proxy in front of a Magento shop, controlled by the shop's own maintenance files.
 
     SHOP=http://127.0.0.1:8081 MAINTENANCE_DIR=/srv/shop/var gunicorn
 
-in this directory starts it: `gunicorn.conf.py` says the rest. Variables configure it:
+in this directory starts it, with the settings in `gunicorn.conf.py`. Environment variables:
 
-- `SHOP`: where the shop listens, `http://host:port` or `https://host:port`.
-- `SHOP_TIMEOUT`: seconds to wait for the shop to connect, and for each piece of what it sends; 60.
-- `BIND`: where the proxy listens itself, as gunicorn takes it; `127.0.0.1:8080`.
-- `MAINTENANCE_DIR`, `MAINTENANCE_TRUSTED_PROXIES` and so on: options of `MaintenanceMiddleware`.
-  The trusted proxies are those in front of this one, such as an nginx that ends TLS.
+- `SHOP`: the shop's URL, `http://host:port` or `https://host:port`.
+- `SHOP_TIMEOUT`: seconds to wait for a connection to the shop and for each piece of its answer; 60.
+- `BIND`: the address that the proxy listens on, in gunicorn's notation; `127.0.0.1:8080`.
+- `MAINTENANCE_DIR`, `MAINTENANCE_TRUSTED_PROXIES` and so on: the options of
+  `MaintenanceMiddleware`. The trusted proxies are the proxies in front of this one, for example an
+  nginx that terminates TLS.
 
-Werkzeug's `ProxyMiddleware` carries the requests. What is here is what it leaves open to strangers,
-and to a shop that breaks off.
+Each request has its own connection to the shop, so that no answer can reach another client. It is
+a connection of urllib3 without the pool, because the pool changes the spelling of a path.
 """
 
+import http.client
 import logging
 import os
 import re
-import sys
-from collections.abc import Callable, Generator, Iterable
-from functools import lru_cache, partial
-from http import client
-from inspect import getgeneratorlocals
+import ssl
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from itertools import chain
 from shutil import copyfileobj
 from tempfile import SpooledTemporaryFile
-from typing import Any, cast
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+from urllib3.response import HTTPResponse
+from urllib3.util import SKIP_HEADER
 from werkzeug import exceptions
-from werkzeug.middleware.http_proxy import ProxyMiddleware
-from werkzeug.wsgi import ClosingIterator, get_host, get_input_stream
+from werkzeug.datastructures import EnvironHeaders
+from werkzeug.http import is_hop_by_hop_header
+from werkzeug.wsgi import ClosingIterator, LimitedStream, get_content_length, get_host
 
 from maintenance_wsgi import ConfigError, MaintenanceMiddleware
+from maintenance_wsgi.config import options_from_environ
+from maintenance_wsgi.request.client_ip import ClientIPResolver
 
-_URL = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
-# What stands in a request line or a field may become a link, a cache's key, a line of its own.
-_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
-_CONTROL = re.compile(r"[\0-\x08\n-\x1f\x7f]")
-_FOR = "HTTP_X_FORWARDED_FOR"
-_ORIGIN = re.compile(r"HTTP_(X_FORWARDED_.*|FORWARDED|X_REAL_IP)")  # says where it comes from
-# Gunicorn has met the expectation; old browsers spell Connection like the last one.
-_FOR_US_ALONE = {"HTTP_EXPECT", "HTTP_TRANSFER_ENCODING", "HTTP_PROXY_CONNECTION"}
-_IN_MEMORY = 1 << 20
-_LARGEST_CHUNKED = 1 << 30  # nobody may fill the disk
+# Any other character could become part of a link, of a cache key or of a new header line.
+_HOST = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?"
+_NAME = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_TEXT = r"[^\0-\x08\n-\x1f\x7f]*"
+# The headers that say where an answer ends, and their valid values.
+_FRAMING = {"content-length": "[0-9]{1,18}", "transfer-encoding": "(?i:chunked)"}
+# Headers that say where a request comes from. A client can forge them.
+_ORIGIN = re.compile("X-Forwarded-.*|Forwarded|X-Real-Ip")
+_NOT_FORWARDED = {
+    "Content-Length",  # the proxy sends the length that it has checked
+    "Expect",  # gunicorn has answered with 100 Continue
+    "Proxy",  # CGI programs take it for the variable HTTP_PROXY (httpoxy, CVE-2016-5385)
+    "Proxy-Connection",  # old browsers send it in place of Connection
+    "X-Original-Url",  # frameworks route by these two; the gate has decided by the path
+    "X-Rewrite-Url",
+}
+_PIECE = 1 << 14  # bytes
+_IN_MEMORY = 1 << 20  # bytes of a chunked body; a longer body is in a temporary file
+_MAX_CHUNKED = 1 << 26  # bytes; unfinished uploads in all 32 threads must not fill the disk
 _logger = logging.getLogger("front_proxy")
+_resolver = ClientIPResolver(options_from_environ().get("trusted_proxies", ()))
 
 
 class FrontProxy:
-    """The WSGI application that passes requests on to the shop."""
+    """The WSGI application that forwards requests to the shop.
+
+    Args:
+        shop: the shop's URL, without a path.
+        timeout: seconds to wait for a connection and for each piece of an answer.
+    """
 
     def __init__(self, shop: str, timeout: int) -> None:
-        self._proxy = ProxyMiddleware(exceptions.NotFound(), {}, timeout=timeout)
-        self._shop: dict[str, Any] = {"target": shop, "host": None, "remove_prefix": False}
-        self._shop |= {"headers": {}, "ssl_context": None}
+        url = urlsplit(shop)
+        context = ssl.create_default_context()  # shared: it takes long to load the authorities
+        kinds: dict[str, Callable[..., HTTPConnection]] = {
+            "http": HTTPConnection,
+            "https": partial(HTTPSConnection, ssl_context=context),
+        }
+        self._connect = partial(kinds[url.scheme], url.netloc, timeout=timeout)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request with what the shop answers, or a 502 or 504 in its place."""
-        started: list[Any] = []
+        """Return the shop's answer, or an error if the request or the answer is not valid."""
+        connection = self._connect()
         try:
-            with SpooledTemporaryFile(_IN_MEMORY) as spool:
-                request = _for_the_shop(environ) | _framed_body(environ, spool)
-                ask = self._proxy.proxy_to(self._shop, _path(request), "")
-                pieces = _whole(ask(request, partial(_start, started)))
-                first = next(pieces, b"")  # while it can still become a 502
-        except client.HTTPException as error:
+            response = _ask(connection, environ)
+            pieces = response.stream(_PIECE, decode_content=False)
+            first = next(pieces, b"")  # a later failure can only cut the client's connection
+        except (exceptions.HTTPException, HTTPError, http.client.HTTPException, OSError) as error:
+            connection.close()
             return _failure(error)(environ, start_response)
-        except exceptions.HTTPException as error:
-            return error(environ, start_response)
-        start_response(*started)
-        return ClosingIterator(chain([first], pieces), pieces.close)
+        start_response(_status(response), _end_to_end(response.headers.items()))
+        return ClosingIterator(chain([first], pieces), [response.close, connection.close])
 
 
-def _start(
-    started: list[Any], status: str, headers: list[tuple[str, str]], _: object = None, /
-) -> Callable[[bytes], object]:
-    # ProxyMiddleware makes a 502 of every OSError, while it is being handled.
-    if isinstance(error := sys.exception(), OSError):
-        raise _failure(error)
-    # http.client takes a 103 for the answer itself, and leaves the line ends in a folded field.
-    if status.startswith("1") or any(
-        map(_CONTROL.search, [status, *(text for _, text in headers)])
-    ):
-        raise _failure(client.BadStatusLine(status))
-    started += [status, headers]
-    return started.append
+def _ask(connection: HTTPConnection, environ: WSGIEnvironment) -> HTTPResponse:
+    method, target, headers = environ["REQUEST_METHOD"], _target(environ), _headers(environ)
+    with SpooledTemporaryFile(_IN_MEMORY) as spool:
+        body, length = _body(environ, spool)
+        if length is not None:
+            headers["Content-Length"] = str(length)
+        connection.request(method, target, body if length else None, headers, preload_content=False)
+    response = connection.getresponse()
+    _check(response)
+    return response
 
 
 def _failure(error: Exception) -> exceptions.HTTPException:
-    _logger.warning("no answer from the shop: %.300r", error)
-    slow = isinstance(error, TimeoutError)
+    if isinstance(error, exceptions.HTTPException):
+        return error  # the client's request is not valid
+    _logger.warning("no valid answer from the shop: %.300r", error)
+    slow = isinstance(error.__cause__ or error, TimeoutError)  # urllib3 wraps the socket's errors
     return exceptions.GatewayTimeout() if slow else exceptions.BadGateway()
 
 
-def _whole(pieces: Iterable[bytes]) -> Generator[bytes, None, None]:
-    """Pass an answer on; raise where it breaks off, so that the server cuts the connection.
+def _check(response: HTTPResponse) -> None:
+    """Refuse an answer that another program could read in a different way.
 
-    ProxyMiddleware ends a broken answer like a whole one: caches would keep half a page, and the
-    next answer on the connection be taken for the rest. `http.client` knows better.
+    Its status is final (a 103 would be taken for the answer), it holds no control characters, and
+    it states its length only once (RFC 9112 section 6.3).
     """
-    generator = cast("Generator[bytes, None, None]", pieces)
-    response: client.HTTPResponse = getgeneratorlocals(generator)["resp"]
-    _check_framing(response.headers)
-    yield from pieces
-    if response.length or not response.isclosed():
-        raise client.IncompleteRead(b"", response.length)
+    status, headers = _status(response), response.headers.items()
+    bad = [
+        name
+        for name, value in headers
+        if not re.fullmatch(_NAME, name)
+        or not re.fullmatch(_FRAMING.get(name.lower(), _TEXT), value)
+    ]
+    framing = [name for name, _ in headers if name.lower() in _FRAMING]
+    if bad or len(framing) > 1 or not re.fullmatch(f"[2-9][0-9]{{2}} {_TEXT}", status):
+        raise http.client.HTTPException(f"invalid answer: {status!r}, {bad}, {framing}")
 
 
-def _check_framing(headers: client.HTTPMessage) -> None:
-    """Refuse an answer whose length somebody may read otherwise (RFC 9112 section 6.3)."""
-    lengths = headers.get_all("Content-Length", [])
-    codings = headers.get_all("Transfer-Encoding", [])
-    known = all(re.fullmatch("[0-9]+", length) for length in lengths)
-    chunked = all(coding.lower() == "chunked" for coding in codings)
-    if len(lengths + codings) > 1 or not known or not chunked:
-        raise client.HTTPException(f"ambiguous length: {lengths} {codings}")
+def _status(response: HTTPResponse) -> str:
+    return f"{response.status} {response.reason}"
 
 
-def _framed_body(environ: WSGIEnvironment, spool: "SpooledTemporaryFile[bytes]") -> WSGIEnvironment:
-    """Give a chunked body its length; passed on without one it would be the shop's next request."""
+def _body(
+    environ: WSGIEnvironment, spool: "SpooledTemporaryFile[bytes]"
+) -> tuple[Iterable[bytes], int | None]:
+    """Return the client's body and its length in bytes, or None if the client sends neither.
+
+    A chunked body is read to its end, to learn its length: a shop that cannot read chunks would
+    take them for the next request.
+    """
     coding = environ.get("HTTP_TRANSFER_ENCODING")
     if coding is None:
-        return {}
+        length = get_content_length(environ)
+        return LimitedStream(environ["wsgi.input"], length or 0), length
     if coding.lower() != "chunked":
         raise exceptions.NotImplemented
-    copyfileobj(get_input_stream(environ, max_content_length=_LARGEST_CHUNKED), spool)
+    copyfileobj(LimitedStream(environ["wsgi.input"], _MAX_CHUNKED, is_max=True), spool)
     length = spool.tell()
     spool.seek(0)
-    return {"wsgi.input": spool, "CONTENT_LENGTH": str(length)}
+    return spool, length
 
 
-def _for_the_shop(environ: WSGIEnvironment) -> WSGIEnvironment:
-    """Return a request without what is not for the shop, and with where it comes from."""
-    peer = environ["REMOTE_ADDR"]
-    # A stranger may forge what is left of its own address, and no more.
-    believed = ".*" if _is_trusted(peer) else _FOR if peer else ""
-    dropped = _hop_by_hop(environ)
-    request = {
-        key: value
-        for key, value in environ.items()
-        if (re.fullmatch(believed, key) if _ORIGIN.fullmatch(key) else key not in dropped)
-    }
-    # A listener for both families reports IPv4 so; the shop's list has it plain.
-    hops = [request.get(_FOR, ""), peer.removeprefix("::ffff:")]
-    request[_FOR] = ", ".join(filter(None, hops))
-    if not _HOST.fullmatch(request.setdefault("HTTP_HOST", get_host(environ))):
+def _headers(environ: WSGIEnvironment) -> dict[str, str]:
+    """Return the headers for the shop: the client's, and where the request comes from."""
+    sent = dict(EnvironHeaders(environ))
+    host = sent.get("Host", get_host(environ))
+    # urllib3 acts on this value, whichever header has it.
+    if not re.fullmatch(_HOST, host) or SKIP_HEADER in sent.values():
         raise exceptions.BadRequest
-    request.setdefault("HTTP_X_FORWARDED_HOST", request["HTTP_HOST"])
-    request.setdefault("HTTP_X_FORWARDED_PROTO", environ["wsgi.url_scheme"])
-    # Werkzeug then minds the length, and that a body does not break off.
-    request.pop("wsgi.input_terminated", None)
-    return request
+    headers = {"Host": host, "User-Agent": SKIP_HEADER, "Accept-Encoding": SKIP_HEADER}
+    headers |= {
+        name: value
+        for name, value in _end_to_end(sent.items())
+        if name not in _NOT_FORWARDED and not _ORIGIN.fullmatch(name)
+    }
+    return headers | _origin(environ, sent, host) | {"Connection": "close"}
 
 
-def _hop_by_hop(environ: WSGIEnvironment) -> set[str]:
-    """Return the fields that the client means for us alone (RFC 9110 section 7.6.1)."""
-    names = environ.get("HTTP_CONNECTION", "").split(",")
-    return _FOR_US_ALONE | {f"HTTP_{name.strip().upper().replace('-', '_')}" for name in names}
+def _origin(environ: WSGIEnvironment, sent: dict[str, str], host: str) -> dict[str, str]:
+    """Return the headers that say where the request comes from.
 
-
-@lru_cache(maxsize=4096)
-def _is_trusted(peer: str) -> bool:
-    """Ask the gate, so that there is one list of trusted proxies, and one reading of it."""
-    return application.explain({"REMOTE_ADDR": peer}).reason == "no_header"
-
-
-def _path(environ: WSGIEnvironment) -> str:
-    """Return the path as the client spelled it, with its %2F, if it is what the gate has seen.
-
-    Else ("/healthz#/../admin") the gate would let one path through and the shop serve another.
+    `Connection: X-Forwarded-For` does not remove them (CVE-2022-31813).
     """
-    seen = f"{environ['SCRIPT_NAME']}{environ['PATH_INFO']}".encode("latin-1")
-    target = re.sub(r"^[a-z]+://[^/?#]*", "", environ.get("RAW_URI", ""), flags=re.IGNORECASE)
-    path = re.split("[?#]", target, maxsplit=1)[0]
+    # A listener for both families reports IPv4 in this form; the shop's list has plain IPv4.
+    peer = environ["REMOTE_ADDR"].removeprefix("::ffff:")
+    trusted = _resolver.resolve(environ).peer.trusted_by is not None
+    origin = {"X-Forwarded-Host": host, "X-Forwarded-Proto": environ["wsgi.url_scheme"]}
+    if trusted:
+        origin |= {name: value for name, value in sent.items() if _ORIGIN.fullmatch(name)}
+    # With no address to append, the last entry would be one that the client wrote.
+    earlier = sent.get("X-Forwarded-For", "") if peer or trusted else ""
+    return origin | {"X-Forwarded-For": ", ".join(filter(None, [earlier, peer]))}
+
+
+def _end_to_end(headers: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the headers that are not for one connection only (RFC 9110 section 7.6.1)."""
+    options = ",".join(value for name, value in headers if name.lower() == "connection")
+    nominated = {option.strip() for option in options.lower().split(",")}
+    return [
+        (name, value)
+        for name, value in headers
+        if name.lower() not in nominated and not is_hop_by_hop_header(name)
+    ]
+
+
+def _target(environ: WSGIEnvironment) -> str:
+    """Return the path as the client spelled it, with its %2F, and the query.
+
+    The spelling counts only if it means the path that the gate has seen. Otherwise
+    ("/healthz#/../admin") the gate would let one path through and the shop would serve another.
+    """
     if environ["REQUEST_METHOD"] == "CONNECT":
-        raise exceptions.NotImplemented  # it names no path, but whom to connect to
-    return (path if unquote_to_bytes(path) == seen else quote(seen)) or "/"
+        raise exceptions.NotImplemented  # it names a server to connect to, not a path
+    seen = f"{environ['SCRIPT_NAME']}{environ['PATH_INFO']}".encode("latin-1")
+    spelled = re.sub(r"^[A-Za-z]+://[^/?#]*|[?#].*", "", environ.get("RAW_URI", ""))
+    path = spelled if unquote_to_bytes(spelled) == seen else quote(seen)
+    query = environ["QUERY_STRING"]
+    return (path or "/") + (f"?{query}" if query else "")
+
+
+def _is_shop_url(url: str) -> bool:
+    try:
+        return bool(re.fullmatch(f"https?://{_HOST}/?", url)) and urlsplit(url).port != 0
+    except ValueError:  # the port is above 65535, or the address in brackets is not valid
+        return False
 
 
 def _from_environ() -> FrontProxy:
     shop, timeout = os.environ.get("SHOP", ""), os.environ.get("SHOP_TIMEOUT", "60")
-    if not _URL.fullmatch(shop) or (urlsplit(shop).port or 80) < 1:
-        raise ConfigError(f"SHOP: {shop!r} is no place of a shop; write http://127.0.0.1:8081")
+    if not _is_shop_url(shop):
+        raise ConfigError(f"SHOP: {shop!r} is not a valid shop URL; write http://127.0.0.1:8081")
     if not re.fullmatch(r"[1-9][0-9]{0,4}", timeout):
-        raise ConfigError(f"SHOP_TIMEOUT: {timeout!r} is no number of seconds; write 60")
+        raise ConfigError(f"SHOP_TIMEOUT: {timeout!r} is not a valid number of seconds; write 60")
     return FrontProxy(shop, int(timeout))
 
 

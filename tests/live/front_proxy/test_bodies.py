@@ -23,6 +23,7 @@ pytestmark = pytest.mark.servers
         pytest.param("/caf%C3%A9%2Fx?q=%C3%A9", "/caf%C3%A9%2Fx?q=%C3%A9", id="escapes"),
         pytest.param("/a%2Fb", "/a%2Fb", id="slash"),
         pytest.param("/%e9;v=1,2/(x)?a=1&a=2&b[]=%2f", "/%e9;v=1,2/(x)?a=1&a=2&b[]=%2f", id="odd"),
+        pytest.param("/<a>^`{b}|", "/<a>^`{b}|", id="not-escaped"),
         pytest.param("/%2e%2e/%25", "/%2e%2e/%25", id="percent"),
         pytest.param("//other.example/x", "//other.example/x", id="two-slashes"),
         pytest.param("http://shop.example/a%2Fb?q", "/a%2Fb?q", id="absolute-form"),
@@ -143,6 +144,13 @@ def test_upload(front: Place, count: int, chunked: bool) -> None:  # noqa: FBT00
     assert seen["headers"]["content-length"] == str(count * 65536)
     assert "transfer-encoding" not in seen["headers"]
     assert connection.ask("/x").code == 200
+    connection.close()
+
+
+def test_chunked_body_is_limited(front: Place) -> None:
+    connection = Connection(front)
+    connection.request("POST", "/", pieces(64 * 16 + 1), encode_chunked=True)
+    assert connection.getresponse().status == 413
     connection.close()
 
 

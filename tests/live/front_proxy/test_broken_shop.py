@@ -2,9 +2,13 @@
 
 import os
 import queue
+import shutil
 import socket
+import ssl
 import struct
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
@@ -24,6 +28,8 @@ from tests.support.processes import (
     PROGRAMS,
     free_port,
     run,
+    running,
+    skip_without,
     unmeasured,
 )
 
@@ -46,12 +52,19 @@ BROKEN = {
     "/too-long": OK + b"X: " + b"x" * 70_000 + b"\r\n\r\n",
     "/early-hints": b"HTTP/1.1 103 Early Hints\r\n\r\n" + LENGTH + b"whole body",
     "/folded": OK + b"X: a\r\n b\r\nContent-Length: 10\r\n\r\nwhole body",
+    "/compressed": OK + b"Content-Encoding: gzip\r\nContent-Length: 10\r\n\r\nwhole body",
+    "/nominated": OK + b"Connection: X-Secret\r\nX-Secret: 1\r\nContent-Length: 0\r\n\r\n",
+    "/odd-name": OK + b"X(: a\r\nContent-Length: 10\r\n\r\nwhole body",
     "/nul": OK + b"X: a\0\r\nContent-Length: 10\r\n\r\nwhole body",
     "/odd-reason": b"HTTP/1.1 200 O\rK\r\nContent-Length: 10\r\n\r\nwhole body",
     "/length-and-chunks": CHUNKS[:-2] + b"Content-Length: 50\r\n\r\nA\r\nwhole body\r\n0\r\n\r\n",
     "/two-lengths": OK + b"Content-Length: 10\r\nContent-Length: 50\r\n\r\nwhole body",
+    "/same-lengths": OK + b"Content-Length: 10\r\nContent-Length: 10\r\n\r\nwhole body",
+    "/listed-lengths": OK + b"Content-Length: 10, 10\r\n\r\nwhole body",
+    "/endless-length": OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\nwhole body",
     "/negative-length": OK + b"Content-Length: -1\r\n\r\nwhole body",
     "/no-length": OK + b"Content-Length: ten\r\n\r\nwhole body",
+    "/two-codings": OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "/other-coding": OK + b"Transfer-Encoding: gzip\r\n\r\nwhole body",
     "/short-chunk": CHUNKS + b"A\r\nhalf",
     "/cut-length": MUCH,
@@ -76,6 +89,10 @@ class BrokenShop(StreamRequestHandler):
             pass
         if path == "/endless":
             self.send_without_end()
+        if path == "/late-chunk":
+            self.wfile.write(CHUNKS + b"5\r\nfirst\r\n")
+            self.wfile.write(self.passed_on.get(timeout=10))
+            return
         self.wfile.write(BROKEN.get(path, LENGTH + b"whole body"))
         if path.startswith(("/slow", "/stalled")):
             self.rfile.read()  # until the proxy gives up
@@ -99,19 +116,25 @@ class Resetting(ThreadingTCPServer):
         self.close_request(request)  # without the farewell that would make an end of a reset
 
 
-@pytest.fixture(scope="module")
-def broken(folder: Path, shop_var: Path) -> Iterator[Place]:
-    assert shop_var.is_dir()
+@contextmanager
+def broken_shop(context: ssl.SSLContext | None = None) -> Iterator[Place]:
     with Resetting(("127.0.0.1", 0), BrokenShop) as server:
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            place = "127.0.0.1", server.server_address[1]
-            with front_proxy(folder, place, SHOP_TIMEOUT="1") as front:
-                yield front
+            yield ("127.0.0.1", server.server_address[1])
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.fixture(scope="module")
+def broken(folder: Path, shop_var: Path) -> Iterator[Place]:
+    assert shop_var.is_dir()
+    with broken_shop() as place, front_proxy(folder, place, SHOP_TIMEOUT="1") as front:
+        yield front
 
 
 @pytest.mark.parametrize(
@@ -123,16 +146,20 @@ def broken(folder: Path, shop_var: Path) -> Iterator[Place]:
         ("/not-even-http", 502),
         ("/too-long", 502),
         ("/early-hints", 502),
-        ("/folded", 502),
+        ("/odd-name", 502),
         ("/nul", 502),
         ("/odd-reason", 502),
         ("/length-and-chunks", 502),
         ("/two-lengths", 502),
+        ("/same-lengths", 502),
+        ("/listed-lengths", 502),
+        ("/endless-length", 502),
         ("/negative-length", 502),
         ("/no-length", 502),
+        ("/two-codings", 502),
         ("/other-coding", 502),
         ("/short-chunk", 502),
-        ("/slow-body", 502),
+        ("/slow-body", 504),
         ("/slow", 504),
     ],
 )
@@ -148,15 +175,77 @@ def test_failure_of_the_shop_is_told(broken: Place, folder: Path, path: str, cod
     assert len(logged) == (0 if code == 200 else 2), logged
 
 
+def test_folded_field_becomes_one_line(broken: Place) -> None:
+    answer = ask(broken, "/folded")
+    assert (answer.code, answer["X"], answer.body) == (200, "a b", b"whole body")
+
+
+def test_compressed_answer_is_passed_on_as_it_is(broken: Place) -> None:
+    answer = ask(broken, "/compressed")
+    assert (answer["Content-Encoding"], answer.body) == ("gzip", b"whole body")
+
+
+def test_field_that_the_shop_nominates_stops_at_the_proxy(broken: Place) -> None:
+    answer = ask(broken, "/nominated")
+    assert (answer.code, answer.all("X-Secret")) == (200, [])
+
+
+def test_chunk_is_passed_on_before_the_next_one_comes(broken: Place) -> None:
+    connection = Connection(broken)
+    connection.request("GET", "/late-chunk")
+    answer = connection.getresponse()
+    assert answer.read(5) == b"first"
+    BrokenShop.passed_on.put(b"4\r\nlast\r\n0\r\n\r\n")
+    assert answer.read() == b"last"
+    connection.close()
+
+
+def test_sigterm_lets_a_request_finish(folder: Path, shop_var: Path) -> None:
+    place = "127.0.0.1", free_port()
+    variables = {"BIND": f"127.0.0.1:{place[1]}", "MAINTENANCE_DIR": str(shop_var)}
+    command, log = [PROGRAMS / "gunicorn"], folder / "gunicorn.log"
+    with broken_shop() as shop:
+        environ = unmeasured(SHOP=f"http://127.0.0.1:{shop[1]}", SHOP_TIMEOUT="5", **variables)
+        with running(command, place, log, cwd=EXAMPLE, env=environ) as process:
+            connection = Connection(place)
+            connection.request("GET", "/late-chunk")
+            answer = connection.getresponse()
+            process.terminate()
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1)
+            BrokenShop.passed_on.put(b"4\r\nlast\r\n0\r\n\r\n")
+            assert answer.read() == b"firstlast"
+            # If the other worker was still starting, it missed the signal, and gunicorn ends late.
+            assert process.wait(30) == 0
+            connection.close()
+
+
+def test_certificate_of_the_shop_is_checked(folder: Path, shop_var: Path, tmp_path: Path) -> None:
+    skip_without(shutil.which("openssl"), "Debian's openssl")
+    assert shop_var.is_dir()
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    making = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    making += ["-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    run(*making, "-keyout", key, "-out", certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with broken_shop(context) as shop:
+        url = f"https://localhost:{shop[1]}"
+        for authorities, code in ({}, 502), ({"SSL_CERT_FILE": str(certificate)}, 200):
+            with front_proxy(folder, shop, SHOP=url, **authorities) as place:
+                assert ask(place, "/whole").code == code
+
+
 def test_date_and_server_are_told_once(broken: Place) -> None:
     answer = ask(broken, "/whole")
     assert answer["Server"] == "gunicorn"
     assert "2026 00:00:00" not in answer["Date"]
 
 
-def test_dead_shop(folder: Path, shop_var: Path) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "no_such_shop.invalid"])
+def test_dead_shop(folder: Path, shop_var: Path, host: str) -> None:
     assert shop_var.is_dir()
-    with front_proxy(folder, ("127.0.0.1", free_port())) as place:
+    with front_proxy(folder, (host, free_port())) as place:
         assert ask(place, method="POST", body=b"x" * MEGABYTE).code == 502
         assert ask(place, method="HEAD").body == b""
 
@@ -214,14 +303,16 @@ def test_client_that_leaves_ends_the_shops_work(broken: Place) -> None:
 @pytest.mark.parametrize(
     ("variables", "line"),
     [
-        pytest.param({}, "SHOP: '' is no place of a shop", id="no-shop"),
-        pytest.param({"SHOP": "127.0.0.1:80"}, "SHOP: '127.0.0.1:80' is no place", id="no-scheme"),
-        pytest.param({"SHOP": "ftp://shop"}, "SHOP: 'ftp://shop' is no place", id="scheme"),
-        pytest.param({"SHOP": "http://"}, "SHOP: 'http://' is no place", id="no-host"),
-        pytest.param({"SHOP": "http://shop/de"}, "SHOP: 'http://shop/de' is no place", id="path"),
-        pytest.param({"SHOP": "http://shop:99999"}, "Port out of range", id="port"),
-        pytest.param({"SHOP_TIMEOUT": "1m"}, "SHOP_TIMEOUT: '1m' is no number", id="timeout"),
-        pytest.param({"SHOP_TIMEOUT": "0"}, "SHOP_TIMEOUT: '0' is no number", id="no-time"),
+        pytest.param({}, "SHOP: '' is not a valid shop URL", id="no-shop"),
+        pytest.param({"SHOP": "127.0.0.1:80"}, "SHOP: '127.0.0.1:80' is not", id="no-scheme"),
+        pytest.param({"SHOP": "ftp://shop"}, "SHOP: 'ftp://shop' is not", id="scheme"),
+        pytest.param({"SHOP": "http://"}, "SHOP: 'http://' is not", id="no-host"),
+        pytest.param({"SHOP": "http://shop/de"}, "SHOP: 'http://shop/de' is not", id="path"),
+        pytest.param({"SHOP": "http://shop:99999"}, "SHOP: 'http://shop:99999' is not", id="port"),
+        pytest.param({"SHOP": "http://shop:0"}, "SHOP: 'http://shop:0' is not", id="port-zero"),
+        pytest.param({"SHOP": "http://[::::]"}, "SHOP: 'http://[::::]' is not", id="ipv6"),
+        pytest.param({"SHOP_TIMEOUT": "1m"}, "SHOP_TIMEOUT: '1m' is not a valid", id="timeout"),
+        pytest.param({"SHOP_TIMEOUT": "0"}, "SHOP_TIMEOUT: '0' is not a valid", id="no-time"),
         pytest.param({"MAINTENANCE_DIRECTORY": "x"}, "MAINTENANCE_DIRECTORY", id="unknown"),
         pytest.param({"MAINTENANCE_TRUSTED_PROXIES": "*"}, "trusted_proxies: '*'", id="trust"),
     ],

@@ -1,8 +1,10 @@
 """What the shop is told of the client."""
 
+import json
 from pathlib import Path
 
 import pytest
+from urllib3.util import SKIP_HEADER
 
 from tests.live.front_proxy.shops import (
     DEVELOPER,
@@ -96,6 +98,29 @@ def test_nominated_fields_stop_at_the_proxy(front: Place) -> None:
     assert seen["cookie"] == "a=b"
     assert seen["x-forwarded-for"] == STRANGER
     assert seen["host"] == f"127.0.0.1:{front[1]}"
+
+
+@pytest.mark.parametrize("source", [STRANGER, TLS_PROXY])
+def test_fields_that_a_shop_would_obey_are_dropped(front: Place, source: str) -> None:
+    obeyed = ["Proxy", "X-Original-URL", "X-Rewrite-URL"]
+    seen = headers_at_shop(front, *[(name, "/admin") for name in obeyed], source=source)
+    assert not {name.lower() for name in obeyed} & set(seen)
+
+
+@pytest.mark.parametrize(
+    "sent", [{}, {"accept-encoding": "gzip", "user-agent": "a"}], ids=["neither", "both"]
+)
+def test_proxy_adds_no_preferences_of_its_own(front: Place, sent: dict[str, str]) -> None:
+    fields = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+    answer = exchange(front, f"GET / HTTP/1.0\r\n{fields}\r\n".encode())
+    seen = json.loads(answer.partition(b"\r\n\r\n")[2])["headers"]
+    names = {"accept-encoding", "user-agent"} & set(seen)
+    assert {name: seen[name] for name in names} == sent
+
+
+@pytest.mark.parametrize("name", ["User-Agent", "Cookie"])
+def test_value_that_urllib3_acts_on_is_refused(front: Place, name: str) -> None:
+    assert ask(front, headers=[(name, SKIP_HEADER)]).code == 400
 
 
 @pytest.mark.parametrize("source", [STRANGER, "127.0.0.1"])

@@ -25,11 +25,13 @@ from tests.live.front_proxy.shops import (
 )
 from tests.support.http import ask
 from tests.support.processes import (
+    PROGRAMS,
     environ,
     free_port,
     run,
     running,
     skip_without,
+    unmeasured,
 )
 
 pytestmark = pytest.mark.servers
@@ -210,6 +212,20 @@ def test_own_directory_shows_the_state_but_cannot_switch_off(
     assert not link.is_symlink()
     assert isinstance(mode.store, FileStore)
     link.symlink_to(mode.store.flag_path)
+
+
+def test_unit_of_the_readme_starts_the_proxy(folder: Path, shop_var: Path, php: Place) -> None:
+    found = re.search(r"```ini\n(.*?)```", (EXAMPLE / "README.md").read_text(), re.DOTALL)
+    assert found is not None
+    settings = [line.split("=", 1) for line in found[1].splitlines() if "=" in line]
+    variables = dict(value.split("=", 1) for name, value in settings if name == "Environment")
+    (command,) = (value for name, value in settings if name == "ExecStart")
+    place = "127.0.0.1", free_port()
+    variables |= {"SHOP": f"http://{php[0]}:{php[1]}", "MAINTENANCE_DIR": str(shop_var)}
+    variables |= {"BIND": f"127.0.0.1:{place[1]}"}
+    program, log = PROGRAMS / Path(command).name, folder / "unit.log"
+    with running([program], place, log, cwd=EXAMPLE, env=unmeasured(**variables)):
+        assert ask(place)["X-Shop"] == "here"
 
 
 NGINX = """
