@@ -1,8 +1,8 @@
-"""A Celery worker that takes no job while maintenance is on, and goes on afterwards by itself.
+"""A Celery worker that takes no jobs while maintenance is on, and resumes afterwards.
 
     celery --app celery_worker worker --loglevel INFO
 
-Jobs that wait in the queue wait there; the one that runs is finished. No restart, no lost job.
+Waiting jobs stay in the queue, and the running job is finished. No restart, no lost job.
 """
 
 import os
@@ -12,11 +12,11 @@ from typing import Any
 from celery import Celery, bootsteps
 from celery.utils.log import get_task_logger
 
-from maintenance_wsgi import MaintenanceMode
+from maintenance_wsgi import MaintenanceMode, StateError
 
 logger = get_task_logger(__name__)
 ROOT = Path(os.environ.get("SHOP_ROOT", "."))
-SECONDS_BETWEEN_LOOKS = 0.5
+POLL_SECONDS = 0.5
 
 app = Celery(
     "shop",
@@ -31,29 +31,34 @@ app = Celery(
 
 
 class PauseInMaintenance(bootsteps.StartStopStep):  # type: ignore[misc] # Celery carries no types
-    """Takes the worker's queue away while maintenance is on, and gives it back."""
+    """Cancels the worker's queue while maintenance is on, and adds it again afterwards."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def __init__(self, parent: Any, **options: object) -> None:  # noqa: ANN401 (Celery carries no types)
-        """Look at the files of the shop."""
+        """Use the two files of the shop."""
         super().__init__(parent, **options)
         self.mode = MaintenanceMode(ROOT / "var")
+        self.in_maintenance = False
         self.paused = False
 
     def start(self, parent: Any) -> None:  # noqa: ANN401
-        """Look now, before the first job is taken, and then again and again."""
+        """Check now, before the first job is taken, and then at regular intervals."""
         self.paused = False
-        self.look(parent)
-        parent.timer.call_repeatedly(SECONDS_BETWEEN_LOOKS, parent.call_soon, (self.look, parent))
+        self.check(parent)
+        parent.timer.call_repeatedly(POLL_SECONDS, parent.call_soon, (self.check, parent))
 
-    def look(self, parent: Any) -> None:  # noqa: ANN401
-        """Take the queue away or give it back, where the state has changed."""
-        if self.mode.is_enabled() is not self.paused:
+    def check(self, parent: Any) -> None:  # noqa: ANN401
+        """Cancel the queue or add it again, if the state has changed."""
+        try:
+            self.in_maintenance = self.mode.is_enabled()
+        except StateError as error:
+            logger.warning("%s; keeping the last known state", error)
+        if self.in_maintenance is not self.paused:
             self.paused = not self.paused
             change = parent.cancel_task_queue if self.paused else parent.add_task_queue
             change(app.conf.task_default_queue)
-            logger.info("the queue is %s", "left alone" if self.paused else "worked off")
+            logger.info("the queue is %s", "paused" if self.paused else "resumed")
 
 
 app.steps["consumer"].add(PauseInMaintenance)
@@ -61,6 +66,6 @@ app.steps["consumer"].add(PauseInMaintenance)
 
 @app.task  # type: ignore[untyped-decorator] # Celery carries no types
 def note(text: str) -> None:
-    """Stand for a job: add a line to a file."""
+    """Stand in for a job: add a line to a file."""
     with (ROOT / "done.txt").open("a", encoding="utf-8") as file:
         file.write(f"{text}\n")

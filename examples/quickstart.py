@@ -1,7 +1,7 @@
-"""Wrap an application, put it into maintenance, watch it on real requests.
+"""Wrap an application, put it into maintenance mode, and show how it answers real requests.
 
-python examples/quickstart.py          the tour, then the server goes on until Ctrl-C
-python examples/quickstart.py --once   the tour alone; exit status 1 if a step went wrong
+python examples/quickstart.py          take the tour, then keep serving until Ctrl-C
+python examples/quickstart.py --once   only take the tour; exit with 1 if a step went wrong
 """
 
 import shlex
@@ -23,20 +23,20 @@ COMMAND = str(Path(sys.executable).with_name("maintenance-wsgi"))
 
 
 def shop(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Stand for your application."""
+    """Stand in for your application."""
     start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8")])
     return [b"Welcome to the shop.\n"]
 
 
 class QuietHandler(WSGIRequestHandler):
-    """Leaves the terminal to the tour."""
+    """Logs no requests, so that the terminal shows only the tour."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Print nothing."""
 
 
 def listen() -> socket.socket:
-    """Return a socket on port 8000, or on another where that is taken."""
+    """Return a socket on port 8000, or on another port if that one is taken."""
     try:
         return socket.create_server(("127.0.0.1", 8000))
     except OSError:
@@ -44,16 +44,16 @@ def listen() -> socket.socket:
 
 
 class Tour:
-    """The main job, step by step."""
+    """Shows the main use, step by step."""
 
     def __init__(self, port: int, directory: str) -> None:
-        """Remember where the server listens and where the two files lie."""
+        """Remember the server's port and the directory of the two files."""
         self.port = port
         self.directory = directory
         self.failed = False
 
     def get(self, expected: int) -> None:
-        """Send a request, show the answer, compare its status."""
+        """Send a request, show the answer, and check its status."""
         print(f"\n$ curl -i http://127.0.0.1:{self.port}/")
         connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
         connection.request("GET", "/")
@@ -67,19 +67,19 @@ class Tour:
         self.check(answer.status == expected and bool(complete))
 
     def run(self, *arguments: str) -> None:
-        """Run the admin command as a person would."""
+        """Run the admin command as an operator would."""
         command = [COMMAND, "--dir", self.directory, *arguments]
         print(f"\n$ {shlex.join(command)}", flush=True)
         self.check(subprocess.run(command, check=False).returncode == 0)  # noqa: S603 (our own command)
 
-    def check(self, right: bool) -> None:  # noqa: FBT001 (the one thing it is told)
-        """Note a step that went wrong."""
+    def check(self, right: bool) -> None:  # noqa: FBT001 (the only argument)
+        """Report a step that went wrong."""
         if not right:
             self.failed = True
             print("^ this is not what should have happened")
 
     def go(self) -> None:
-        """Take all the steps."""
+        """Take all steps."""
         self.get(200)
         self.run("enable", "--message", "Back soon", "--until", "+40m")
         self.get(503)
@@ -114,7 +114,7 @@ def main() -> int:
 
 
 def serve_until_interrupted(thread: threading.Thread, port: int, directory: str) -> None:
-    """Say how to go on, and return when the person presses Ctrl-C."""
+    """Print what to try next, and return on Ctrl-C."""
     try:
         print(f"\nServing http://127.0.0.1:{port}/ until Ctrl-C. Try it from another terminal:")
         print(f"$ {COMMAND} --dir {directory} enable --ip none", flush=True)

@@ -1,4 +1,4 @@
-# Varnish before an application on the same machine:
+# Varnish in front of an application on the same machine:
 #
 #     trusted_proxies=["127.0.0.1"]
 
@@ -12,17 +12,18 @@ backend default {
 }
 
 sub vcl_recv {
-    # X-Forwarded-For needs no line: Varnish has put the client's address after what it sent.
-    # Some application servers take these for that header, so that a client could name any address.
+    # Varnish itself has appended the client's address to the X-Forwarded-For that the client sent.
+    # Some application servers treat these headers like it, so that a client could claim any
+    # address.
     unset req.http.X_Forwarded_For;
     unset req.http.X_Forwarded-For;
     unset req.http.X-Forwarded_For;
 }
 
 sub vcl_hit {
-    # Pages that the cache holds since before the maintenance would go on being served. The user
-    # vcache needs the right to search the directory. Where Varnish runs on another machine,
-    # switch, then: varnishadm ban obj.status '!=' 0
+    # Without these lines, pages that were cached before the maintenance would still be served. The
+    # user vcache must be able to search the directory. If Varnish runs on another machine, empty
+    # its cache each time after enable: varnishadm ban obj.status '!=' 0
     if (std.file_exists("/srv/shop/var/.maintenance.flag")) {
         return (pass);
     }

@@ -173,7 +173,7 @@ class Target:
         return shlex.join([*program, command, *redis, "--fleet", store.fleet])
 
 
-pass_target = click.make_pass_decorator(Target)
+pass_target: Callable[[Any], Any] = click.make_pass_decorator(Target)
 
 
 def keep_in_target(ctx: click.Context, option: click.Parameter, value: str | None) -> None:

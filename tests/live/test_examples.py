@@ -51,16 +51,38 @@ def test_worker_takes_no_job_while_maintenance_is_on(root: Path) -> None:
     mode.enable()
     with worker(root) as wait_for_log:
         for jobs in (["first"], ["first", "second"]):
-            wait_for_log("the queue is left alone")
+            wait_for_log("the queue is paused")
             send(root, jobs[-1])
             # Long enough for a worker that looks into its queue once a second.
             time.sleep(2.5)
             assert read_lines(done) == jobs[:-1]
             mode.disable()
-            wait_for_log("the queue is worked off")
+            wait_for_log("the queue is resumed")
             wait_for_log("succeeded")
             assert read_lines(done) == jobs
             mode.enable()
+
+
+@pytest.mark.servers
+def test_worker_keeps_the_last_known_state(root: Path) -> None:
+    done, var, elsewhere = root / "done.txt", root / "var", root / "elsewhere"
+    mode = MaintenanceMode(var)
+    mode.enable()
+    with worker(root) as wait_for_log:
+        wait_for_log("the queue is paused")
+        var.rename(elsewhere)
+        var.symlink_to(var)  # a loop, which not even root can follow
+        wait_for_log("keeping the last known state")
+        send(root, "first")
+        # Long enough for a worker that looks into its queue once a second.
+        time.sleep(2.5)
+        assert read_lines(done) == []
+        var.unlink()
+        elsewhere.rename(var)
+        mode.disable()
+        wait_for_log("the queue is resumed")
+        wait_for_log("succeeded")
+        assert read_lines(done) == ["first"]
 
 
 def read_lines(path: Path) -> list[str]:
