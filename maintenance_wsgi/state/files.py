@@ -33,8 +33,8 @@ class Contents(NamedTuple):
     Attributes:
         data: its bytes.
         status: its status, which belongs to these bytes.
-        is_own: whether the acting user, the directory's owner or root owns it. The bytes of a
-            foreign file must not be shown: a link may lead to a secret.
+        is_own: whether the acting user, the directory's owner or root owns it, or has put it there.
+            The bytes of a foreign file must not be shown: a link may lead to a secret.
     """
 
     data: bytes
@@ -87,11 +87,10 @@ class Directory:
         If a link is not followed, reading and replacing the file raise the reason.
         """
         entry = _Place(self._descriptor, name, _narrowed(None, self._status))
-        owners = {self._status.st_uid, 0, entry.rights.uid if entry.rights else os.geteuid()}
         try:
-            return File(owners, entry, *self._follow(entry))
+            return File(self._status, entry, *self._follow(entry))
         except OSError as error:
-            return File(owners, entry, entry, None, error)
+            return File(self._status, entry, entry, None, error)
 
     def _follow(self, place: _Place) -> tuple[_Place, os.stat_result | None]:
         """Follow links by their text, so that no magic link of `/proc` leads elsewhere."""
@@ -146,13 +145,13 @@ class File:
 
     def __init__(
         self,
-        owners: set[int],
+        directory: os.stat_result,
         entry: _Place,
         place: _Place,
         status: os.stat_result | None,
         fault: OSError | None = None,
     ) -> None:
-        self._owners = owners
+        self._directory = directory
         self._entry = entry
         self._place = place
         self._status = status
@@ -183,11 +182,18 @@ class File:
             data = file.read(limit + 1)
         if len(data) > limit:
             raise OSError(errno.EFBIG, f"Larger than {limit} bytes", name)
-        return Contents(data, status, status.st_uid in self._owners)
+        return Contents(data, status, self._is_own(status))
+
+    def _is_own(self, status: os.stat_result) -> bool:
+        holder, rights = self._directory, self._entry.rights
+        if status.st_uid in {holder.st_uid, 0, rights.uid if rights else os.geteuid()}:
+            return True
+        # Into a private directory nobody else could have put the file.
+        return not (rights or self.is_linked or holder.st_mode & _SHARED)
 
     def without_broken_link(self) -> "File":
         """Return the link itself in place of a link that is not followed; otherwise the file."""
-        return File(self._owners, self._entry, self._entry, None) if self._fault else self
+        return File(self._directory, self._entry, self._entry, None) if self._fault else self
 
     @contextmanager
     def replaced(self, data: bytes | None) -> Iterator[None]:
