@@ -16,13 +16,10 @@ _HOLDERS = "holders"
 
 
 def enable(found: Snapshot, given: Window, networks: Networks | None) -> Snapshot:
-    """Return the state with maintenance on.
+    """Return the state with maintenance on, and with the given list unless it is None.
 
-    Args:
-        found: the present state. If maintenance is on, omitted values are kept, and so is the
-            flag if nothing is given and an operator set it.
-        given: the values to write; `by` and `since` only if the flag does not hold them.
-        networks: the new list, or None to keep the present one.
+    Values that are not given are kept; `by` and `since` are written only if the flag has none. An
+    operator's flag stays as it is if nothing else is given.
     """
     says_something = given != Window(by=given.by, since=given.since)
     flag = found.flag
@@ -49,11 +46,7 @@ def replace_list(found: Snapshot, networks: Networks | None) -> Snapshot:
 
 
 def extend_list(found: Snapshot, networks: Networks) -> Snapshot:
-    """Return the state with networks appended to the list.
-
-    Raises:
-        StateError: the present list cannot be read.
-    """
+    """Return the state with networks appended to the list, which must be readable."""
     if isinstance(found.exemptions, StateError):
         raise found.exemptions
     return replace_list(found, parse_exemptions(found.exemptions).networks + networks)
@@ -62,11 +55,7 @@ def extend_list(found: Snapshot, networks: Networks) -> Snapshot:
 def hold(found: Snapshot, holder: str, given: Window, networks: Networks | None) -> Snapshot:
     """Return the state with maintenance on for a holder; unchanged if an operator set the flag.
 
-    Args:
-        found: the present state.
-        holder: a name that no other holder has.
-        given: the values to write if maintenance is off now.
-        networks: the list for that case.
+    The values and the list are written only if maintenance was off.
     """
     holders = holders_of(found)
     if found.flag is None:
@@ -82,14 +71,9 @@ def hold(found: Snapshot, holder: str, given: Window, networks: Networks | None)
 def release(found: Snapshot, holder: str, lists: tuple[bytes, bytes] | None) -> Snapshot:
     """Return the state without a holder: with the last one, maintenance ends.
 
-    Unchanged if the flag does not name the holder: maintenance was switched off since then, or was
-    made permanent by an operator.
-
-    Args:
-        found: the present state.
-        holder: the name that was given to `hold`.
-        lists: the list that the holder found and the one it wrote. The former is put back if
-            the latter is still in place.
+    Unchanged if the flag does not name the holder: an operator has switched maintenance off since
+    then, or made it permanent. `lists` is the list that the holder found and the one it wrote: the
+    former is put back if the latter is still in place.
     """
     holders = holders_of(found)
     if holder not in holders:

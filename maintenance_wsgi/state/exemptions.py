@@ -33,14 +33,7 @@ _SHOWN = 10
 
 
 class Entry(NamedTuple):
-    """A word of the list.
-
-    Attributes:
-        line: number of its line, from 1.
-        text: the word.
-        network: the network that it spells, or None if it is not valid.
-        piece: what stands between the commas around it.
-    """
+    """A word of the list; `network` is None if it is not valid, `piece` is what is around it."""
 
     line: int
     text: str
@@ -76,13 +69,7 @@ class InvalidEntries:
 
 @dataclass(frozen=True, slots=True)
 class ExemptionList:
-    """What a list says.
-
-    Attributes:
-        networks: the valid entries in their order, duplicates included.
-        invalid: the other entries; each is skipped, the valid ones work.
-        has_comments: whether the list holds comments, which a rewrite cannot keep.
-    """
+    """What a list says: valid entries in their order, and what a rewrite cannot keep."""
 
     networks: Networks
     invalid: InvalidEntries
@@ -162,7 +149,6 @@ def parse_entries(entries: Iterable[str]) -> Networks:
 
     Raises:
         EntryError: strings are not valid addresses or networks; the message names them.
-        ConfigTypeError: `entries` is not a list of strings.
     """
     strings = string_tuple("exemptions", entries)
     networks = {entry: parse_network(entry.strip()) for entry in strings}

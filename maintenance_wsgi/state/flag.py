@@ -50,11 +50,10 @@ class Window:
 
 
 def parse_flag(data: bytes) -> tuple[Window, tuple[str, ...]]:
-    """Return what the bytes of a flag file say; any bytes are accepted.
+    """Return what the bytes of a flag file say, and a sentence for each thing that is wrong.
 
-    Returns:
-        The window: an empty file says nothing, an unknown key is ignored, and a value of a wrong
-        type counts as not given. And a sentence for each thing that was wrong.
+    Any bytes are accepted: an unknown key is ignored, and a value of a wrong type counts as not
+    given.
     """
     if not data.strip():
         return Window(), ()
@@ -87,11 +86,7 @@ def json_object(data: bytes) -> dict[str, Any] | None:
 
 
 def render_flag(members: Mapping[str, Any]) -> bytes:
-    """Return the flag file's bytes for members that JSON can hold.
-
-    Raises:
-        ConfigError: they need more than 65,536 bytes.
-    """
+    """Return the flag file's bytes for members that JSON can hold, 65,536 bytes at most."""
     data = json.dumps(members).encode("ascii") + b"\n"
     if len(data) > FLAG_LIMIT:
         raise ConfigError(
@@ -102,12 +97,7 @@ def render_flag(members: Mapping[str, Any]) -> bytes:
 
 
 def validate_window(message: str | None, until: datetime | None, retry_after: int | None) -> Window:
-    """Return what an operator gives as a window; None if a value is not given.
-
-    Raises:
-        ConfigError: `until` has no time zone or is in the past, or `retry_after` is out of range.
-        ConfigTypeError: an argument has the wrong type.
-    """
+    """Return what an operator gives as a window, or refuse it; None if a value is not given."""
     if message is not None and not isinstance(message, str):
         raise ConfigTypeError(f"message: {message!r} is not a string; pass a string")
     if retry_after is not None:

@@ -16,6 +16,7 @@ from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.state import edits
 from maintenance_wsgi.state.exemptions import (
+    Networks,
     canonical_entries,
     parse_entries,
     parse_exemptions,
@@ -116,7 +117,7 @@ class MaintenanceMode:
             EntryError: an exemption is not a valid address or network; nothing is changed.
         """
         given = _signed(validate_window(message, until, retry_after))
-        networks = None if exemptions is None else parse_entries(exemptions)
+        networks = _parse(exemptions)
         try:
             self._update(lambda found: edits.enable(found, given, networks))
         except StateError as error:
@@ -134,7 +135,7 @@ class MaintenanceMode:
         Raises:
             EntryError: an exemption is not a valid address or network; nothing is changed.
         """
-        networks = None if exemptions is None else parse_entries(exemptions)
+        networks = _parse(exemptions)
         self._update(lambda found: edits.disable(found, networks))
 
     @contextmanager
@@ -165,18 +166,20 @@ class MaintenanceMode:
             Whether this block switched maintenance on.
         """
         given = _signed(validate_window(message, until, retry_after))
-        networks = None if exemptions is None else parse_entries(exemptions)
+        networks = _parse(exemptions)
         holder = f"{operator_name()} {os.getpid()} {secrets.token_hex(4)}"
         before, after = self._update(lambda found: edits.hold(found, holder, given, networks))
-        # What is to be put back stays in memory: whoever can write the flag could name any list.
-        hold = _Hold(holder, _replaced_list(before, after), os.getpid())
+        # What is to be put back stays in memory: a writer of the flag could name any list there.
+        is_replaced = before.exemptions != after.exemptions
+        lists = (_list_of(before), _list_of(after)) if is_replaced else None
+        process, is_released = os.getpid(), disable_on_failure
         try:
             yield before.flag is None
-        except BaseException:
-            if disable_on_failure:
-                self._release(hold)
-            raise
-        self._release(hold)
+            is_released = True
+        finally:
+            # A child that was forked within the block did not begin it.
+            if is_released and process == os.getpid():
+                self._update(lambda found: edits.release(found, holder, lists))
 
     def set_exemptions(self, entries: Iterable[str]) -> None:
         """Replace the list; with an empty one no client is exempt.
@@ -201,11 +204,6 @@ class MaintenanceMode:
         if listed.has_comments:
             _logger.warning("%s: comments in the list were dropped", self.store)
 
-    def _release(self, hold: "_Hold") -> None:
-        # A child that was forked within the block did not begin it.
-        if hold.process == os.getpid():
-            self._update(lambda found: edits.release(found, hold.holder, hold.lists))
-
     def _update(self, change: Change) -> tuple[Snapshot, Snapshot]:
         before, after = self.store.update(change)
         lost = before.flag if isinstance(before.flag, bytes) and after.flag else b""
@@ -214,13 +212,8 @@ class MaintenanceMode:
         return before, after
 
 
-@dataclass(frozen=True, slots=True)
-class _Hold:
-    """A hold that one `window()` block took: what the block has to give back, and its process."""
-
-    holder: str
-    lists: tuple[bytes, bytes] | None
-    process: int
+def _parse(exemptions: Iterable[str] | None) -> Networks | None:
+    return None if exemptions is None else parse_entries(exemptions)
 
 
 def _signed(given: Window) -> Window:
@@ -231,9 +224,3 @@ def _list_of(found: Snapshot) -> bytes:
     if isinstance(found.exemptions, StateError):
         raise found.exemptions
     return found.exemptions
-
-
-def _replaced_list(before: Snapshot, after: Snapshot) -> tuple[bytes, bytes] | None:
-    if before.exemptions == after.exemptions:
-        return None
-    return _list_of(before), _list_of(after)

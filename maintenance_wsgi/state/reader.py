@@ -33,13 +33,7 @@ class StateReader:
         directory: holds the two files. A relative path is made absolute now, its links unresolved:
             `current/var` follows the switch of `current` to the next release.
 
-    Attributes:
-        directory: its absolute path.
-        flag_path: path of the flag file.
-        list_path: path of the list.
-
     Raises:
-        ConfigError: `directory` is not a valid path.
         StateError: this user cannot search `directory`. If it does not exist, maintenance is off,
             and a warning is logged.
     """

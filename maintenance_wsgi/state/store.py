@@ -23,15 +23,10 @@ _REMEDIES = {
 
 
 class Snapshot(NamedTuple):
-    """The bytes of the two files; an error stands for a file that exists and cannot be read.
+    """The bytes of the two files; an error stands for a file that exists and cannot be read."""
 
-    Attributes:
-        flag: None if maintenance is off.
-        exemptions: empty if there is no list.
-    """
-
-    flag: bytes | StateError | None
-    exemptions: bytes | StateError
+    flag: bytes | StateError | None  # None: maintenance is off
+    exemptions: bytes | StateError  # b"": no list
 
 
 # A pure function: it may be called again on a newer state.
@@ -55,21 +50,7 @@ class Store(Protocol):
 
 
 class FileStore:
-    """The state in the two files of a directory.
-
-    Args:
-        directory: holds the two files. A relative path is made absolute now, its links unresolved.
-
-    Attributes:
-        directory: its absolute path.
-        flag_path: path of the flag file.
-        list_path: path of the list.
-        reader: the same two files for requests.
-
-    Raises:
-        ConfigError: `directory` is not a valid path.
-        StateError: this user cannot search `directory`.
-    """
+    """The state in the two files of a directory; `reader` reads the same files for requests."""
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.reader: StateReader = StateReader(directory)
