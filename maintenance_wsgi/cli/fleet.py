@@ -5,7 +5,6 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +113,7 @@ def nodes_dict(target: Target) -> dict[str, Any]:
     """
     if target.redis_store is None:
         return {}
-    nodes = [asdict(node) for node in target.redis_store.nodes().nodes]
+    nodes = [node._asdict() for node in target.redis_store.nodes().nodes]
     for node in nodes:
         node["seen"] = datetime.fromtimestamp(node["seen"], UTC).isoformat()
     return {"nodes": nodes}
