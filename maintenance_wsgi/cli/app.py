@@ -20,6 +20,7 @@ from maintenance_wsgi.state.mode import MaintenanceMode
 if TYPE_CHECKING:
     from maintenance_wsgi.fleet.store import RedisStore
 
+PATH = click.Path(readable=False)  # a directory that cannot be listed will do
 _MAGENTO_NAMES = ("allow-ips", "disable", "enable", "status")
 _EPILOG = """\b
 Files in the directory:
@@ -79,15 +80,13 @@ class Target:
         if self.wait == 0:
             raise click.BadParameter("0 is too short; use 1 or more seconds", param_hint="'--wait'")
         store = self.open_redis(create=create)
-        if store is None:
-            if self.wait is not None:
-                raise click.UsageError("--wait needs --redis")
-            return MaintenanceMode(self.directory())
-        if "dir" in self.typed:
+        if self.wait is not None and store is None:
+            raise click.UsageError("--wait needs --redis")
+        if "dir" in self.typed and store is not None:
             raise click.UsageError(
                 "--dir and --redis exclude each other; use --redis='' to change only this directory"
             )
-        return MaintenanceMode(store)
+        return MaintenanceMode(store or self.directory())
 
     def open_redis(self, *, create: bool = False) -> "RedisStore | None":
         """Return the state of the fleet, which may be created; None if no Redis is given."""
@@ -178,9 +177,6 @@ class _Messages(logging.Handler):
 def warn(message: str) -> None:
     """Print a warning on standard error."""
     click.echo(f"{click.style('Warning:', fg='yellow')} {message}", err=True)
-
-
-PATH = click.Path(readable=False)  # a directory that cannot be listed will do
 
 
 @click.group(

@@ -62,7 +62,9 @@ def explain(  # noqa: PLR0913 (the options of the middleware)
     """
     resolver = ClientIPResolver(trusted_proxy, client_ip_header)
     gate = Gate(StateReader(target.directory()), resolver, ExemptPaths(exempt_path))
-    environ = {"REMOTE_ADDR": address, "PATH_INFO": path, **_joined(header)}
+    environ = {"REMOTE_ADDR": address, "PATH_INFO": path}
+    for name, value in header:  # equal names share one value, as servers put them there
+        environ[name] = f"{environ[name]}, {value}" if name in environ else value
     found = explain_request(environ, gate)
     click.echo(json.dumps(found.as_dict()) if as_json else str(found))
     if not trusted_proxy and not header:
@@ -70,14 +72,6 @@ def explain(  # noqa: PLR0913 (the options of the middleware)
             "this explains a direct connection; for a visitor behind a proxy pass the proxy's"
             " address, --trusted-proxy and --header"
         )
-
-
-def _joined(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """Return the headers as servers put them into an environ: equal names share one value."""
-    environ: dict[str, str] = {}
-    for key, value in headers:
-        environ[key] = f"{environ[key]}, {value}" if key in environ else value
-    return environ
 
 
 @main.command(short_help="Find what would go wrong in a maintenance window.")

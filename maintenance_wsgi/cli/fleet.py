@@ -6,7 +6,7 @@ import socket
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,16 +14,10 @@ from maintenance_wsgi.cli.app import Target, main, quiet_option, target_option, 
 from maintenance_wsgi.cli.params import seconds
 from maintenance_wsgi.state.store import FileStore
 
-if TYPE_CHECKING:
-    from maintenance_wsgi.fleet.nodes import Node
-    from maintenance_wsgi.fleet.store import Acknowledgements
-
-
 _redis_option = target_option(
     "--redis",
     metavar="URL",
     envvar="MAINTENANCE_REDIS",
-    default="",
     help="Act on a whole fleet: redis://USER:PASSWORD@HOST/0. MAINTENANCE_REDIS keeps the password"
     " out of the list of processes.",
 )
@@ -35,8 +29,6 @@ _fleet_option = target_option(
     show_default=True,
     help="Name of the fleet in that Redis.",
 )
-
-
 _wait_option = target_option(
     "--wait",
     type=seconds,
@@ -67,25 +59,16 @@ def wait_for_nodes(target: Target) -> None:
             click.echo(f"\r{done} of {done + missing} nodes have acknowledged", nl=False, err=True)
     if on_terminal:
         click.echo(err=True)
-    _report(answers, target)
-
-
-def _report(answers: "Acknowledgements", target: Target) -> None:
     if answers.offline:
-        warn(f"offline, and not waited for: {_names(answers.offline)}")
+        warn(f"offline, and not waited for: {' '.join(node.name for node in answers.offline)}")
     if answers.acknowledged:
-        target.tell(f"Acknowledged by {len(answers.acknowledged)}: {_names(answers.acknowledged)}")
+        names = " ".join(node.name for node in answers.acknowledged)
+        target.tell(f"Acknowledged by {len(answers.acknowledged)}: {names}")
     if answers.missing:
-        missing = [f"{node.name} ({node.fault or node.health})" for node in answers.missing]
-        raise click.ClickException(
-            f"not acknowledged within {target.wait} s by {'; '.join(missing)}"
-        )
+        names = "; ".join(f"{node.name} ({node.fault or node.health})" for node in answers.missing)
+        raise click.ClickException(f"not acknowledged within {target.wait} s by {names}")
     if not answers.acknowledged:
         raise click.ClickException("no node follows this fleet; run follow on each node")
-
-
-def _names(nodes: "list[Node]") -> str:
-    return " ".join(node.name for node in nodes)
 
 
 def nodes_dict(target: Target) -> dict[str, Any]:
@@ -105,18 +88,14 @@ def format_nodes(target: Target) -> list[str]:
         return []
     found = store.nodes()
     version = store.revision and store.revision.version
-    return [
-        f"Fleet: {store.fleet}, version {version}, {len(found.nodes)} nodes",
-        *(_format_node(node, found.now) for node in found.nodes),
-    ]
-
-
-def _format_node(node: "Node", now: int) -> str:
-    is_well = node.acknowledged and node.health == "current"
-    health = click.style(node.health, fg="green" if is_well else "yellow")
-    seen = f"version {node.version}, seen {max(now - node.seen, 0)} s ago"
-    fault = f": {node.fault}" if node.fault else ""
-    return f"  {node.name}  {health}, {seen}{fault}"
+    lines = [f"Fleet: {store.fleet}, version {version}, {len(found.nodes)} nodes"]
+    for node in found.nodes:
+        is_well = node.acknowledged and node.health == "current"
+        health = click.style(node.health, fg="green" if is_well else "yellow")
+        seen = f"version {node.version}, seen {max(found.now - node.seen, 0)} s ago"
+        fault = f": {node.fault}" if node.fault else ""
+        lines.append(f"  {node.name}  {health}, {seen}{fault}")
+    return lines
 
 
 @main.command(short_help="Let the two files of this node follow a fleet.")

@@ -1,11 +1,8 @@
-"""The values of the command line: each is read by one function, which is its click type.
-
-A function raises `BadParameter`, so that every value that cannot be read is wrong usage.
-"""
+"""The values of the command line: each is read by one function, which is its click type."""
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
@@ -18,21 +15,17 @@ from maintenance_wsgi.request.client_ip import is_unix_peer
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 NONE = "none"
-_MAX_ENTRY = 256  # characters
+_TIMES = "+90m, +1h30m, '2099-12-31 18:00' (local time) or 2099-12-31T18:00:00+01:00"
 _DURATION = re.compile(r"\+(?=[0-9])(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?")
 # A date without a time does not say at which end of the day maintenance ends.
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d.*", re.ASCII)
 
 
 def ip(value: str) -> str:
-    """Return an entry of the list as `MaintenanceMode` takes it, which refuses an invalid one.
-
-    `me` becomes the address of the SSH client; `none` stays as it is.
-    """
+    """Return an entry of the list, not checked yet; `me` becomes the SSH client's address."""
     if value != "me":
         return value
-    connection = os.environ.get("SSH_CONNECTION", "")
-    address = parse_forwarded_address(connection.partition(" ")[0])
+    address = parse_forwarded_address(os.environ.get("SSH_CONNECTION", "").partition(" ")[0])
     if address is None:
         raise click.BadParameter(
             "'me': SSH_CONNECTION does not hold your address (sudo removes it);"
@@ -53,10 +46,7 @@ def time(value: str) -> datetime:
             return found if found.tzinfo else found.astimezone()
     except (ValueError, OverflowError):
         pass
-    raise click.BadParameter(
-        f"'{printable(value)}' is not a valid time; use +90m, +1h30m,"
-        " '2099-12-31 18:00' (local time) or 2099-12-31T18:00:00+01:00"
-    )
+    raise click.BadParameter(f"'{printable(value)}' is not a valid time; use {_TIMES}")
 
 
 def seconds(value: str) -> int:
@@ -71,10 +61,8 @@ def seconds(value: str) -> int:
 def peer(value: str) -> str:
     """Return what a server reports as the other end of a connection, as it is."""
     if parse_forwarded_address(value) is None and not is_unix_peer(value):
-        raise click.BadParameter(
-            f"'{printable(value)}' is not an IP address; use the address that the server sees,"
-            " or '' for a Unix socket"
-        )
+        remedy = "use the address that the server sees, or '' for a Unix socket"
+        raise click.BadParameter(f"'{printable(value)}' is not an IP address; {remedy}")
     return value
 
 
@@ -95,7 +83,7 @@ class WindowOptions(TypedDict):
     retry_after: int | None
 
 
-def ip_error(lines: Iterable[str], remedy: str) -> click.UsageError:
+def ip_error(lines: list[str], remedy: str) -> click.UsageError:
     """Print lines in the words of Magento's validator; return the error to raise after them."""
     for line in lines:
         click.echo(line, err=True)
@@ -105,11 +93,9 @@ def ip_error(lines: Iterable[str], remedy: str) -> click.UsageError:
 def as_click_error(error: MaintenanceError) -> click.ClickException:
     """Return the error that ends the command with this one's message."""
     if isinstance(error, EntryError):
-        return ip_error(
-            (f"Invalid IP {printable(entry, _MAX_ENTRY)}" for entry in error.texts),
-            "pass each address or network separately,"
-            " for example 203.0.113.7, 10.0.0.0/8, 2001:db8::7 or 2001:db8::/32",
-        )
+        lines = [f"Invalid IP {printable(entry, 256)}" for entry in error.texts]
+        examples = "for example 203.0.113.7, 10.0.0.0/8, 2001:db8::7 or 2001:db8::/32"
+        return ip_error(lines, f"pass each address or network separately, {examples}")
     if isinstance(error, ConfigError | ConfigTypeError):
         return click.UsageError(str(error))
     return click.ClickException(str(error))
@@ -139,9 +125,8 @@ ip_option: Decorator = click.option(
 
 def window_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `enable`."""
-    end = "Planned end: +90m, +1h30m, '2099-12-31 18:00' (local time) or 2099-12-31T18:00:00+01:00."
     wait = "Value of the Retry-After header, in seconds."
     message = click.option("--message", metavar="TEXT", help="Message for the visitors.")
-    until = click.option("--until", type=time, metavar="TIME", help=end)
+    until = click.option("--until", type=time, metavar="TIME", help=f"Planned end: {_TIMES}.")
     retry_after = click.option("--retry-after", type=seconds, metavar="SECONDS", help=wait)
     return ip_option(message(until(retry_after(command))))

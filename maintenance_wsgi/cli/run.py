@@ -92,16 +92,12 @@ def _report_start(target: Target, *, switched_on: bool) -> None:
     if not switched_on:
         warn("maintenance mode was on before, and is left as it is")
     elif not target.quiet:
-        click.echo(
-            f"Maintenance mode is on; if this process is killed, {_remedy(target)}", err=True
-        )
+        started = f"Maintenance mode is on; if this process is killed, {_remedy(target)}"
+        click.echo(started, err=True)
 
 
 def _run(command: Sequence[str]) -> None:
-    """Run a command to its end; raise CalledProcessError, with a shell's exit status, if it fails.
-
-    The signals that arrive until then are forwarded.
-    """
+    """Run a command, forward signals to it; a failure is a CalledProcessError with its status."""
     awaited = {signal.SIGCHLD, *_FORWARDED}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     try:
@@ -120,6 +116,5 @@ def _run(command: Sequence[str]) -> None:
         raise subprocess.CalledProcessError(_NOT_EXECUTABLE, command) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    status = process.returncode
-    if status:
+    if status := process.returncode:
         raise subprocess.CalledProcessError(status if status > 0 else _SIGNALLED - status, command)

@@ -18,9 +18,6 @@ from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.state.mode import MaintenanceMode, Status
 from maintenance_wsgi.state.store import FileStore
 
-_MAX_MESSAGE = 4096  # characters
-_MAX_INVALID = 10
-
 
 @main.command()
 @window_options
@@ -133,14 +130,13 @@ def _list_line(found: Status) -> str:
 
 def _status_text(found: Status, target: Target) -> str:
     window = found.window
-    state = "enabled" if found.enabled else "disabled"
-    colour = "yellow" if found.enabled else "green"
+    state, colour = ("enabled", "yellow") if found.enabled else ("disabled", "green")
     passed = " (passed)" if window.until and window.until <= datetime.now(UTC) else ""
     lines = [f"Status: maintenance mode is {click.style(state, fg=colour)}", _list_line(found)]
     details = {
         "Since": window.since and _local(window.since),
         "By": window.by and printable(window.by),
-        "Message": window.message and printable(window.message, _MAX_MESSAGE),
+        "Message": window.message and printable(window.message, 4096),
         "Until": window.until and _local(window.until) + passed,
         "Retry after": window.retry_after is not None and f"{window.retry_after} s",
     }
@@ -153,13 +149,8 @@ def _local(time: datetime) -> str:
 
 
 def _status_json(found: Status, target: Target) -> str:
-    members = {
-        "enabled": found.enabled,
-        "exempt": found.exemptions,
-        "invalid": found.invalid,
-        **asdict(found.window),
-        **fleet.nodes_dict(target),
-    }
+    members = {"enabled": found.enabled, "exempt": found.exemptions, "invalid": found.invalid}
+    members |= asdict(found.window) | fleet.nodes_dict(target)
     return json.dumps(members, default=datetime.isoformat)
 
 
@@ -174,5 +165,5 @@ def _warn_of_private_files(mode: MaintenanceMode) -> None:
 
 def _warn_of_invalid(found: Status) -> None:
     if found.invalid:
-        shown = ", ".join(f"'{printable(text, 64)}'" for text in found.invalid[:_MAX_INVALID])
+        shown = ", ".join(f"'{printable(text, 64)}'" for text in found.invalid[:10])
         warn(f"invalid entries in the list are skipped ({len(found.invalid)}): {shown}")
