@@ -6,6 +6,7 @@ value of the wrong type ConfigTypeError.
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from maintenance_wsgi.errors import ConfigError, ConfigTypeError
@@ -24,7 +25,15 @@ def absolute_path(name: str, path: str | os.PathLike[str]) -> str:
         raise ConfigTypeError(f"{name}: {value!r} is not a string; decode it with os.fsdecode")
     if not value or not _is_encodable(value):
         raise ConfigError(f"{name}: {value!r} is not a valid path; use for example 'var'")
-    return str(Path(value).absolute())
+    return str(Path(_working_directory(), value))
+
+
+def _working_directory() -> str:
+    """Return the shell's name of the working directory, so that a link in it can be switched."""
+    with suppress(OSError, KeyError):
+        if os.path.isabs(os.environ["PWD"]) and os.path.samefile(os.environ["PWD"], "."):
+            return os.environ["PWD"]
+    return os.getcwd()
 
 
 def _is_encodable(path: str) -> bool:

@@ -5,6 +5,7 @@ name is an error: a mistyped `MAINTENANCE_TRUSTED_PROXY` must not be lost silent
 is needed. So every function here raises ConfigError, which names what is not valid.
 """
 
+import logging
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -14,39 +15,45 @@ from typing import Any
 from maintenance_wsgi.errors import ConfigError
 
 _PREFIX = "MAINTENANCE_"
+_logger = logging.getLogger("maintenance_wsgi")
 # Options of the command only, for a fleet: a container may hold them beside the application's.
 _OF_THE_COMMAND = {"MAINTENANCE_FLEET", "MAINTENANCE_NODE", "MAINTENANCE_REDIS"}
 
 
 def options_from_environ() -> dict[str, Any]:
     """Return the options that `MAINTENANCE_*` variables give, `dir` among them."""
-    names = [name for name in os.environ if name.startswith(_PREFIX)]
-    variables = {name: os.environ[name] for name in names if name not in _OF_THE_COMMAND}
-    return _parse(variables, lambda option: f"{_PREFIX}{option.upper()}")
+    known = {f"{_PREFIX}{option.upper()}": option for option in _PARSERS}
+    names = {name for name in os.environ if name.startswith(_PREFIX)} - _OF_THE_COMMAND
+    if mistyped := sorted(name for name in names - known.keys() if _nearest(name)):
+        right = f"{_PREFIX}{_nearest(mistyped[0]).upper()}"
+        raise ConfigError(f"{mistyped[0]}: unknown option; did you mean {right}?")
+    if foreign := ", ".join(sorted(names - known.keys())):
+        _logger.warning("%s: ignored, as no option has this name", foreign)
+    return _parse({known[name]: (name, os.environ[name]) for name in names & known.keys()})
 
 
 def options_from_ini(values: Mapping[str, str]) -> dict[str, Any]:
     """Return the options that a section of an ini file gives, `dir` among them."""
-    return _parse(values, str)
+    for name in values.keys() - _PARSERS.keys():
+        near = _nearest(name)
+        remedy = f"did you mean {near}?" if near else f"use one of {', '.join(_PARSERS)}"
+        raise ConfigError(f"{name}: unknown option; {remedy}")
+    return _parse({name: (name, value) for name, value in values.items()})
 
 
-def _parse(values: Mapping[str, str], spell: Callable[[str], str]) -> dict[str, Any]:
-    known = {spell(option): option for option in _PARSERS}
-    for name in values:
-        if name not in known:
-            raise ConfigError(f"{name}: unknown option; {_remedy(name, spell)}")
-    return {
-        known[name]: _PARSERS[known[name]](name, value)
-        for name, value in values.items()
-        if value  # the command, too, treats an empty MAINTENANCE_DIR as not given
-    }
+def _parse(values: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """Return the values of options, each of which comes with the name that a message shows."""
+    # The command, too, treats an empty MAINTENANCE_DIR as not given.
+    given = {option: (name, value.strip()) for option, (name, value) in values.items()}
+    return {option: _PARSERS[option](*given[option]) for option in given if given[option][1]}
 
 
-def _remedy(name: str, spell: Callable[[str], str]) -> str:
-    # Without the prefix, which makes all variables look alike.
-    if close := get_close_matches(name.removeprefix(_PREFIX).lower(), _PARSERS, n=1):
-        return f"did you mean {spell(close[0])}?"
-    return f"use one of {', '.join(map(spell, _PARSERS))}"
+def _nearest(name: str) -> str:
+    """Return the option that differs from a name by a letter or two, or an empty string."""
+    name = name.removeprefix(_PREFIX).lower()
+    # One wrong letter of three leaves two thirds.
+    cutoff = 0.66 if len(name) <= 3 else 0.75  # noqa: PLR2004 (as said)
+    return next(iter(get_close_matches(name, _PARSERS, n=1, cutoff=cutoff)), "")
 
 
 def _string(_: str, value: str) -> str:
@@ -58,7 +65,6 @@ def _list(_: str, value: str) -> list[str]:
 
 
 def _seconds_or_none(name: str, value: str) -> int | None:
-    value = value.strip()
     if value.lower() == "none":
         return None
     if not re.fullmatch(r"[0-9]{1,10}", value):

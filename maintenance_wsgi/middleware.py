@@ -7,6 +7,7 @@ networks that your visitors are in, any of these visitors can claim any address.
     application = MaintenanceMiddleware(application, "var", trusted_proxies=["127.0.0.1"])
 """
 
+import logging
 import os
 from collections.abc import Iterable
 from functools import partial
@@ -18,7 +19,7 @@ from maintenance_wsgi.arguments import validate_seconds
 from maintenance_wsgi.config import options_from_environ
 from maintenance_wsgi.diagnosis.explanation import Explanation, explain
 from maintenance_wsgi.diagnosis.hints import ProxyWarnings
-from maintenance_wsgi.errors import ConfigTypeError
+from maintenance_wsgi.errors import ConfigError, ConfigTypeError
 from maintenance_wsgi.gate import Gate, Outcome
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
@@ -27,6 +28,8 @@ from maintenance_wsgi.response.unavailable import UnavailableResponse
 from maintenance_wsgi.state.mode import MaintenanceMode
 from maintenance_wsgi.state.reader import StateReader
 from maintenance_wsgi.state.store import FileStore
+
+_logger = logging.getLogger("maintenance_wsgi")
 
 
 class MaintenanceMiddleware:
@@ -75,23 +78,26 @@ class MaintenanceMiddleware:
         self._gate = Gate(self._reader, resolver, paths)
         self._warn = ProxyWarnings(resolver)
         self._application = self._load(application)
+        _logger.info("%s: the directory of maintenance mode", self._reader.directory)
 
     @classmethod
     def from_environ(cls, application: WSGIApplication | str) -> Self:
         """Return the middleware as environment variables configure it.
 
-        `MAINTENANCE_DIR` is the directory of the two files (by default `var`, as for the command);
-        `MAINTENANCE_TRUSTED_PROXIES` and so on are the constructor's options. Blanks or commas
-        separate the entries of a list, an empty value counts as not given, and
-        `MAINTENANCE_RETRY_AFTER` may be `none`.
+        `MAINTENANCE_DIR` is the directory of the two files, and has no default: the server's
+        working directory may be another than the operator's. `MAINTENANCE_TRUSTED_PROXIES` and so
+        on are the constructor's options. Blanks or commas separate the entries of a list, an empty
+        value counts as not given, and `MAINTENANCE_RETRY_AFTER` may be `none`.
 
         Raises:
-            ConfigError: a variable is unknown, or its value is not valid; the message names the
-                variable or the option.
+            ConfigError: `MAINTENANCE_DIR` is not set, a variable is nearly an option's name, or a
+                value is not valid; the message names it.
             StateError: this user cannot search the directory.
         """
         options = options_from_environ()
-        return cls(application, options.pop("dir", "var"), **options)
+        if "dir" not in options:
+            raise ConfigError("MAINTENANCE_DIR: is not set; set it to the absolute path")
+        return cls(application, options.pop("dir"), **options)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request: by the application, or with the 503."""

@@ -1,13 +1,12 @@
 """The commands that tell why: explain one request, check what would go wrong."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import click
 
-from maintenance_wsgi.cli.app import Target, main, pass_target, same_directory_option, warn
-from maintenance_wsgi.cli.params import header, peer
+from maintenance_wsgi.cli import params
+from maintenance_wsgi.cli.app import PATH, Target, main, warn, with_target
 from maintenance_wsgi.diagnosis.check import check as find_faults
 from maintenance_wsgi.diagnosis.explanation import explain as explain_request
 from maintenance_wsgi.diagnosis.permissions import User
@@ -16,55 +15,39 @@ from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
 from maintenance_wsgi.state.reader import StateReader
 
-_trusted_proxy_option: Callable[[Any], Any] = click.option(
-    "--trusted-proxy",
-    "trusted_proxies",
-    multiple=True,
-    metavar="PROXY",
-    help="An entry of the middleware's trusted_proxies. Repeat it for more.",
+
+def _option(name: str, metavar: str, help_text: str, **settings: Any) -> params.Decorator:  # noqa: ANN401 (click's own)
+    if settings.get("multiple"):
+        help_text += " Repeat it for more."
+    settings["show_default"] = "default" in settings
+    return click.option(name, metavar=metavar, help=help_text, **settings)
+
+
+_trusted_proxy_option = _option(
+    "--trusted-proxy", "PROXY", "An entry of the middleware's trusted_proxies.", multiple=True
 )
 
 
 @main.command(short_help="Explain step by step what becomes of a request.")
-@click.argument("address", type=peer)
-@click.option(
-    "--header",
-    "headers",
-    type=header,
-    multiple=True,
-    metavar="'NAME: VALUE'",
-    help="A header of the request. Repeat it for more.",
-)
+@click.argument("address", type=params.peer)
+@_option("--header", "'NAME: VALUE'", "A header of the request.", type=params.header, multiple=True)
 @_trusted_proxy_option
-@click.option(
-    "--client-ip-header",
-    metavar="NAME",
-    default="X-Forwarded-For",
-    show_default=True,
-    help="The middleware's client_ip_header.",
+@_option(
+    "--client-ip-header", "NAME", "The middleware's client_ip_header.", default="X-Forwarded-For"
 )
-@click.option(
-    "--path", metavar="PATH", default="/", show_default=True, help="The path of the request."
-)
-@click.option(
-    "--exempt-path",
-    "exempt_paths",
-    multiple=True,
-    metavar="PATH",
-    help="An entry of the middleware's exempt_paths. Repeat it for more.",
-)
+@_option("--path", "PATH", "The path of the request.", default="/")
+@_option("--exempt-path", "PATH", "An entry of the middleware's exempt_paths.", multiple=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@same_directory_option
-@pass_target
+@with_target
 def explain(  # noqa: PLR0913 (the options of the middleware)
     target: Target,
     *,
     address: str,
-    headers: tuple[tuple[str, str], ...],
-    trusted_proxies: tuple[str, ...],
+    header: tuple[tuple[str, str], ...],
+    trusted_proxy: tuple[str, ...],
     client_ip_header: str,
     path: str,
-    exempt_paths: tuple[str, ...],
+    exempt_path: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Explain step by step what becomes of a request that comes from ADDRESS.
@@ -77,41 +60,27 @@ def explain(  # noqa: PLR0913 (the options of the middleware)
       maintenance-wsgi explain 10.0.0.1 --trusted-proxy 10.0.0.0/8 \\
           --header 'X-Forwarded-For: 203.0.113.7'
     """
-    resolver = ClientIPResolver(trusted_proxies, client_ip_header)
-    gate = Gate(StateReader(target.existing_directory()), resolver, ExemptPaths(exempt_paths))
-    environ = {"REMOTE_ADDR": address, "PATH_INFO": path, **_joined(headers)}
+    resolver = ClientIPResolver(trusted_proxy, client_ip_header)
+    gate = Gate(StateReader(target.directory()), resolver, ExemptPaths(exempt_path))
+    environ = {"REMOTE_ADDR": address, "PATH_INFO": path}
+    for name, value in header:  # equal names share one value, as servers put them there
+        environ[name] = f"{environ[name]}, {value}" if name in environ else value
     found = explain_request(environ, gate)
     click.echo(json.dumps(found.as_dict()) if as_json else str(found))
-    if not trusted_proxies and not headers:
+    if not trusted_proxy and not header:
         warn(
             "this explains a direct connection; for a visitor behind a proxy pass the proxy's"
             " address, --trusted-proxy and --header"
         )
 
 
-def _joined(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """Return the headers as servers put them into an environ: equal names share one value."""
-    environ: dict[str, str] = {}
-    for key, value in headers:
-        environ[key] = f"{environ[key]}, {value}" if key in environ else value
-    return environ
-
-
 @main.command(short_help="Find what would go wrong in a maintenance window.")
-@click.option(
-    "--user", metavar="NAME", help="User that the web server runs as.  [default: your own]"
-)
+@_option("--user", "NAME", "User that the web server runs as.  [default: your own]")
 @_trusted_proxy_option
-@click.option(
-    "--page",
-    metavar="PATH",
-    type=click.Path(readable=False),  # which check itself reports
-    help="The middleware's page, a file or a directory.",
-)
-@same_directory_option
-@pass_target
+@_option("--page", "PATH", "The middleware's page, a file or a directory.", type=PATH)
+@with_target
 def check(
-    target: Target, *, user: str | None, trusted_proxies: tuple[str, ...], page: str | None
+    target: Target, *, user: str | None, trusted_proxy: tuple[str, ...], page: str | None
 ) -> None:
     """Find what would go wrong in a maintenance window, before it begins.
 
@@ -121,10 +90,11 @@ def check(
     Example:
       maintenance-wsgi check --user www-data --trusted-proxy 10.0.0.0/8
     """
+    directory = target.directory(must_exist=False)
     server_user = User.current() if user is None else User.named(user)
-    faults = list(find_faults(target.directory, server_user, trusted_proxies, page))
+    faults = list(find_faults(directory, server_user, trusted_proxy, page))
     for fault in faults:
         click.echo(fault)
     if faults:
         raise click.exceptions.Exit(1)
-    click.echo(f"{target.directory}: no fault found, for {server_user.name}")
+    click.echo(f"{directory}: no fault found, for {server_user.name}")

@@ -1,36 +1,31 @@
-"""The values of the command line: each is read by one function, which is its click type.
-
-A function raises `BadParameter`, so that every value that cannot be read is wrong usage.
-"""
+"""The values of the command line: each is read by one function, which is its click type."""
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import click
 
+from maintenance_wsgi.errors import ConfigError, ConfigTypeError, EntryError, MaintenanceError
 from maintenance_wsgi.grammar import OWS, TOKEN, environ_key, printable
 from maintenance_wsgi.networks import parse_forwarded_address
 from maintenance_wsgi.request.client_ip import is_unix_peer
 
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 NONE = "none"
-_ME = "me"
+_TIMES = "+90m, +1h30m, '2099-12-31 18:00' (local time) or 2099-12-31T18:00:00+01:00"
 _DURATION = re.compile(r"\+(?=[0-9])(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?")
 # A date without a time does not say at which end of the day maintenance ends.
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d.*", re.ASCII)
 
 
 def ip(value: str) -> str:
-    """Return an entry of the list as `MaintenanceMode` takes it, which refuses an invalid one.
-
-    `me` becomes the address of the SSH client; `none` stays as it is.
-    """
-    if value != _ME:
+    """Return an entry of the list, not checked yet; `me` becomes the SSH client's address."""
+    if value != "me":
         return value
-    connection = os.environ.get("SSH_CONNECTION", "")
-    address = parse_forwarded_address(connection.partition(" ")[0])
+    address = parse_forwarded_address(os.environ.get("SSH_CONNECTION", "").partition(" ")[0])
     if address is None:
         raise click.BadParameter(
             "'me': SSH_CONNECTION does not hold your address (sudo removes it);"
@@ -51,10 +46,7 @@ def time(value: str) -> datetime:
             return found if found.tzinfo else found.astimezone()
     except (ValueError, OverflowError):
         pass
-    raise click.BadParameter(
-        f"'{printable(value)}' is not a valid time; use +90m, +1h30m,"
-        " '2099-12-31 18:00' (local time) or 2099-12-31T18:00:00+01:00"
-    )
+    raise click.BadParameter(f"'{printable(value)}' is not a valid time; use {_TIMES}")
 
 
 def seconds(value: str) -> int:
@@ -69,10 +61,8 @@ def seconds(value: str) -> int:
 def peer(value: str) -> str:
     """Return what a server reports as the other end of a connection, as it is."""
     if parse_forwarded_address(value) is None and not is_unix_peer(value):
-        raise click.BadParameter(
-            f"'{printable(value)}' is not an IP address; use the address that the server sees,"
-            " or '' for a Unix socket"
-        )
+        remedy = "use the address that the server sees, or '' for a Unix socket"
+        raise click.BadParameter(f"'{printable(value)}' is not an IP address; {remedy}")
     return value
 
 
@@ -93,16 +83,25 @@ class WindowOptions(TypedDict):
     retry_after: int | None
 
 
-def ip_error(lines: Iterable[str], remedy: str) -> click.UsageError:
+def ip_error(lines: list[str], remedy: str) -> click.UsageError:
     """Print lines in the words of Magento's validator; return the error to raise after them."""
     for line in lines:
         click.echo(line, err=True)
     return click.UsageError(f"nothing was changed; {remedy}")
 
 
-def _new_list(
-    _ctx: click.Context, _option: click.Parameter, values: tuple[str, ...]
-) -> list[str] | None:
+def as_click_error(error: MaintenanceError) -> click.ClickException:
+    """Return the error that ends the command with this one's message."""
+    if isinstance(error, EntryError):
+        lines = [f"Invalid IP {printable(entry, 256)}" for entry in error.texts]
+        examples = "for example 203.0.113.7, 10.0.0.0/8, 2001:db8::7 or 2001:db8::/32"
+        return ip_error(lines, f"pass each address or network separately, {examples}")
+    if isinstance(error, ConfigError | ConfigTypeError):
+        return click.UsageError(str(error))
+    return click.ClickException(str(error))
+
+
+def _new_list(_ctx: object, _option: object, values: tuple[str, ...]) -> list[str] | None:
     """Return the list that `--ip` gives: None to keep the present one; empty for no client."""
     remedy = "use --ip none without another --ip"
     if values.count(NONE) > 1:
@@ -112,7 +111,7 @@ def _new_list(
     return [value for value in values if value != NONE] if values else None
 
 
-ip_option: Callable[[Any], Any] = click.option(
+ip_option: Decorator = click.option(
     "--ip",
     "exemptions",
     type=ip,
@@ -122,27 +121,12 @@ ip_option: Callable[[Any], Any] = click.option(
     help="Address or network to exempt; replaces the list. Repeat it for more."
     " 'me' is the address of your SSH client, 'none' empties the list.",
 )
-_WINDOW_OPTIONS: list[Callable[[Any], Any]] = [
-    ip_option,
-    click.option("--message", metavar="TEXT", help="Message for the visitors."),
-    click.option(
-        "--until",
-        type=time,
-        metavar="TIME",
-        help="Planned end: +90m, +1h30m, '2099-12-31 18:00' (local time)"
-        " or 2099-12-31T18:00:00+01:00.",
-    ),
-    click.option(
-        "--retry-after",
-        type=seconds,
-        metavar="SECONDS",
-        help="Value of the Retry-After header, in seconds.",
-    ),
-]
 
 
 def window_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `enable`."""
-    for option in reversed(_WINDOW_OPTIONS):
-        command = option(command)
-    return command
+    wait = "Value of the Retry-After header, in seconds."
+    message = click.option("--message", metavar="TEXT", help="Message for the visitors.")
+    until = click.option("--until", type=time, metavar="TIME", help=f"Planned end: {_TIMES}.")
+    retry_after = click.option("--retry-after", type=seconds, metavar="SECONDS", help=wait)
+    return ip_option(message(until(retry_after(command))))

@@ -9,15 +9,8 @@ from typing import Unpack
 
 import click
 
-from maintenance_wsgi.cli.app import (
-    Target,
-    main,
-    pass_target,
-    quiet_option,
-    same_directory_option,
-    warn,
-)
-from maintenance_wsgi.cli.fleet import fleet_options, wait_for_nodes, wait_option
+from maintenance_wsgi.cli.app import Target, main, warn
+from maintenance_wsgi.cli.fleet import change_options, wait_for_nodes
 from maintenance_wsgi.cli.params import WindowOptions, window_options
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import printable
@@ -36,19 +29,14 @@ _SIGNALLED = 128  # a shell adds the number of the signal
     "--disable-on-failure", is_flag=True, help="Switch maintenance mode off even if COMMAND fails."
 )
 @window_options
-@fleet_options
-@wait_option
-@quiet_option
-@same_directory_option
 @click.argument(
     "command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND [ARGUMENT]..."
 )
-@pass_target
+@change_options
 def run(
     target: Target,
     *,
     disable_on_failure: bool,
-    quiet: bool,
     command: tuple[str, ...],
     **options: Unpack[WindowOptions],
 ) -> None:
@@ -67,8 +55,8 @@ def run(
     name, switched_on, finished = f"'{printable(command[0])}'", False, False
     try:
         with mode.window(**options, disable_on_failure=disable_on_failure) as switched_on:
-            _report_start(target, switched_on=switched_on, quiet=quiet)
-            wait_for_nodes(target, quiet=quiet)
+            _report_start(target, switched_on=switched_on)
+            wait_for_nodes(target)
             _run(command)
             finished = True
     except subprocess.CalledProcessError as failure:
@@ -100,21 +88,16 @@ def _check_executable(name: str) -> None:
     raise click.exceptions.Exit(_NOT_FOUND if is_missing else _NOT_EXECUTABLE)
 
 
-def _report_start(target: Target, *, switched_on: bool, quiet: bool) -> None:
+def _report_start(target: Target, *, switched_on: bool) -> None:
     if not switched_on:
         warn("maintenance mode was on before, and is left as it is")
-    elif not quiet:
-        click.echo(
-            f"Maintenance mode is on; if this process is killed, {_remedy(target)}", err=True
-        )
+    elif not target.quiet:
+        started = f"Maintenance mode is on; if this process is killed, {_remedy(target)}"
+        click.echo(started, err=True)
 
 
 def _run(command: Sequence[str]) -> None:
-    """Run a command to its end, and forward the signals that arrive until then.
-
-    Raises:
-        CalledProcessError: the command failed; the return code is the exit status to end with.
-    """
+    """Run a command, forward signals to it; a failure is a CalledProcessError with its status."""
     awaited = {signal.SIGCHLD, *_FORWARDED}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     try:
@@ -124,18 +107,14 @@ def _run(command: Sequence[str]) -> None:
         )
         while process.poll() is None:
             info = signal.sigwaitinfo(awaited)
-            if info.si_signo in _FORWARDED and not _came_from_terminal(info):
+            # Ctrl-C reaches the whole foreground group: the command must not get it twice. A code
+            # above 0 means that the kernel sent the signal, for the terminal.
+            if info.si_signo in _FORWARDED and info.si_code <= 0:
                 process.send_signal(info.si_signo)
     except OSError as error:
         click.echo(f"Error: '{printable(command[0])}': {error.strerror}", err=True)
         raise subprocess.CalledProcessError(_NOT_EXECUTABLE, command) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    status = process.returncode
-    if status:
+    if status := process.returncode:
         raise subprocess.CalledProcessError(status if status > 0 else _SIGNALLED - status, command)
-
-
-def _came_from_terminal(info: signal.struct_siginfo) -> bool:
-    # Ctrl-C reaches the whole foreground group, and so the command, which must not get it twice.
-    return info.si_code > 0

@@ -3,58 +3,26 @@
 import json
 import os
 import stat
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Unpack
 
 import click
 
-from maintenance_wsgi.cli.app import (
-    Target,
-    main,
-    pass_target,
-    quiet_option,
-    same_directory_option,
-    warn,
-)
-from maintenance_wsgi.cli.fleet import (
-    fleet_options,
-    format_nodes,
-    nodes_dict,
-    wait_for_nodes,
-    wait_option,
-)
-from maintenance_wsgi.cli.params import (
-    NONE,
-    WindowOptions,
-    ip,
-    ip_error,
-    ip_option,
-    window_options,
-)
+from maintenance_wsgi.cli import fleet
+from maintenance_wsgi.cli.app import Target, main, quiet_option, warn, with_target
+from maintenance_wsgi.cli.params import NONE, WindowOptions, ip, ip_error, ip_option, window_options
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.state.mode import MaintenanceMode, Status
 from maintenance_wsgi.state.store import FileStore
 
-_MAX_MESSAGE = 4096  # characters
-_MAX_INVALID = 10
-
-
-class _UnknownState(click.ClickException):
-    """`status --exit-code` cannot tell the state: neither on nor off."""
-
-    exit_code = 2
-
 
 @main.command()
 @window_options
-@fleet_options
-@wait_option
-@quiet_option
-@same_directory_option
-@pass_target
-def enable(target: Target, *, quiet: bool, **options: Unpack[WindowOptions]) -> None:
+@fleet.change_options
+def enable(target: Target, **options: Unpack[WindowOptions]) -> None:
     """Switch maintenance mode on.
 
     --ip replaces the list; without --ip the list stays as it is. If maintenance is already on,
@@ -66,21 +34,15 @@ def enable(target: Target, *, quiet: bool, **options: Unpack[WindowOptions]) -> 
     """
     mode = target.open(create=True)
     mode.enable(**options)
-    if not quiet:
-        click.echo("Enabled maintenance mode")
-        _echo_exemptions(mode, options["exemptions"])
+    _tell(target, "Enabled maintenance mode", mode, options["exemptions"])
     _warn_of_private_files(mode)
-    wait_for_nodes(target, quiet=quiet)
+    fleet.wait_for_nodes(target)
 
 
 @main.command()
 @ip_option
-@fleet_options
-@wait_option
-@quiet_option
-@same_directory_option
-@pass_target
-def disable(target: Target, *, exemptions: list[str] | None, quiet: bool) -> None:
+@fleet.change_options
+def disable(target: Target, *, exemptions: list[str] | None) -> None:
     """Switch maintenance mode off.
 
     The list stays as it is for the next time, unless --ip replaces it.
@@ -91,10 +53,8 @@ def disable(target: Target, *, exemptions: list[str] | None, quiet: bool) -> Non
     """
     mode = target.open(create=True)
     mode.disable(exemptions=exemptions)
-    if not quiet:
-        click.echo("Disabled maintenance mode")
-        _echo_exemptions(mode, exemptions)
-    wait_for_nodes(target, quiet=quiet)
+    _tell(target, "Disabled maintenance mode", mode, exemptions)
+    fleet.wait_for_nodes(target)
 
 
 @main.command(short_help="Show whether maintenance mode is on, and who is exempt.")
@@ -102,11 +62,10 @@ def disable(target: Target, *, exemptions: list[str] | None, quiet: bool) -> Non
 @click.option(
     "--exit-code", is_flag=True, help="Exit with 0 if it is on, 1 if it is off, 2 on an error."
 )
-@fleet_options
+@fleet.fleet_options
 @quiet_option
-@same_directory_option
-@pass_target
-def status(target: Target, *, as_json: bool, exit_code: bool, quiet: bool) -> None:
+@with_target
+def status(target: Target, *, as_json: bool, exit_code: bool) -> None:
     """Show whether maintenance mode is on, and who is exempt.
 
     \b
@@ -115,12 +74,13 @@ def status(target: Target, *, as_json: bool, exit_code: bool, quiet: bool) -> No
     """
     try:
         found = target.open().status()
-        if not quiet:
+        if not target.quiet:
             click.echo(_status_json(found, target) if as_json else _status_text(found, target))
     except StateError as error:
-        if exit_code:
-            raise _UnknownState(str(error)) from error
-        raise
+        if not exit_code:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        raise click.exceptions.Exit(2) from error
     _warn_of_invalid(found)
     if exit_code and not found.enabled:
         raise click.exceptions.Exit(1)
@@ -130,12 +90,8 @@ def status(target: Target, *, as_json: bool, exit_code: bool, quiet: bool) -> No
 @click.argument("ips", type=ip, nargs=-1, metavar="[IP]...")
 @click.option("--add", is_flag=True, help="Append to the list instead of replacing it.")
 @click.option("--none", "empty", is_flag=True, help="Empty the list.")
-@fleet_options
-@wait_option
-@quiet_option
-@same_directory_option
-@pass_target
-def allow_ips(target: Target, *, ips: tuple[str, ...], add: bool, empty: bool, quiet: bool) -> None:
+@fleet.change_options
+def allow_ips(target: Target, *, ips: tuple[str, ...], add: bool, empty: bool) -> None:
     """Set the addresses and networks that are exempt; without an IP, print them.
 
     IP is an address, a network, or 'me' for the address of your SSH client.
@@ -147,26 +103,24 @@ def allow_ips(target: Target, *, ips: tuple[str, ...], add: bool, empty: bool, q
     mode = target.open()
     if not ips and not empty:
         found = mode.status()
-        if not quiet:
-            click.echo(_list_line(found))
+        target.tell(_list_line(found))
         _warn_of_invalid(found)
         return
-    if empty:
-        mode.set_exemptions([])
-    elif NONE in ips:
+    if NONE in ips and not empty:
         raise ip_error(["'none' is not allowed"], "use --none to empty the list")
-    elif add:
+    if add and not empty:
         mode.add_exemptions(ips)
     else:
-        mode.set_exemptions(ips)
-    if not quiet:
+        mode.set_exemptions([] if empty else ips)
+    if not target.quiet:
         click.echo(f"Set exempt IP-addresses: {' '.join(mode.exemptions) or NONE}")
     _warn_of_private_files(mode)
-    wait_for_nodes(target, quiet=quiet)
+    fleet.wait_for_nodes(target)
 
 
-def _echo_exemptions(mode: MaintenanceMode, given: list[str] | None) -> None:
-    if given is not None:
+def _tell(target: Target, done: str, mode: MaintenanceMode, given: list[str] | None) -> None:
+    target.tell(done)
+    if given is not None and not target.quiet:
         click.echo(f"Set exempt IP-addresses: {', '.join(mode.exemptions) or NONE}")
 
 
@@ -176,55 +130,40 @@ def _list_line(found: Status) -> str:
 
 def _status_text(found: Status, target: Target) -> str:
     window = found.window
-    state = "enabled" if found.enabled else "disabled"
-    colour = "yellow" if found.enabled else "green"
+    state, colour = ("enabled", "yellow") if found.enabled else ("disabled", "green")
+    passed = " (passed)" if window.until and window.until <= datetime.now(UTC) else ""
     lines = [f"Status: maintenance mode is {click.style(state, fg=colour)}", _list_line(found)]
     details = {
         "Since": window.since and _local(window.since),
         "By": window.by and printable(window.by),
-        "Message": window.message and printable(window.message, _MAX_MESSAGE),
-        "Until": window.until and f"{_local(window.until)}{_passed(window.until)}",
+        "Message": window.message and printable(window.message, 4096),
+        "Until": window.until and _local(window.until) + passed,
         "Retry after": window.retry_after is not None and f"{window.retry_after} s",
     }
     lines += [f"{name}: {value}" for name, value in details.items() if value]
-    return "\n".join([*lines, *format_nodes(target)])
+    return "\n".join([*lines, *fleet.format_nodes(target)])
 
 
 def _local(time: datetime) -> str:
     return time.astimezone().isoformat(" ", "seconds")
 
 
-def _passed(until: datetime) -> str:
-    return " (passed)" if until <= datetime.now(UTC) else ""
-
-
 def _status_json(found: Status, target: Target) -> str:
-    members = {
-        "enabled": found.enabled,
-        "exempt": found.exemptions,
-        "invalid": found.invalid,
-        **asdict(found.window),
-        **nodes_dict(target),
-    }
+    members = {"enabled": found.enabled, "exempt": found.exemptions, "invalid": found.invalid}
+    members |= asdict(found.window) | fleet.nodes_dict(target)
     return json.dumps(members, default=datetime.isoformat)
 
 
 def _warn_of_private_files(mode: MaintenanceMode) -> None:
-    if not isinstance(mode.store, FileStore):
-        return
-    for path in (mode.store.flag_path, mode.store.list_path):
-        try:
-            private = not os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH)
-        except OSError:
-            continue
-        if private:
-            warn(
-                f"{path}: only its owner can read it;"
-                " if the web server runs as another user, run chmod a+r on it"
-            )
+    store = mode.store
+    for path in (store.flag_path, store.list_path) if isinstance(store, FileStore) else ():
+        with suppress(OSError):
+            if not os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH):
+                remedy = "if the web server runs as another user, run chmod a+r on it"
+                warn(f"{path}: only its owner can read it; {remedy}")
 
 
 def _warn_of_invalid(found: Status) -> None:
     if found.invalid:
-        shown = ", ".join(f"'{printable(text, 64)}'" for text in found.invalid[:_MAX_INVALID])
+        shown = ", ".join(f"'{printable(text, 64)}'" for text in found.invalid[:10])
         warn(f"invalid entries in the list are skipped ({len(found.invalid)}): {shown}")

@@ -1,8 +1,4 @@
-"""A Redis that a URL names: its errors become this package's own, and no secret is ever shown.
-
-Needs redis-py, the extra `maintenance-wsgi[redis]`. A command without `--redis` imports nothing of
-this package.
-"""
+"""A Redis that a URL names: its errors become this package's own, and no secret is ever shown."""
 
 import re
 from collections.abc import Iterator
@@ -54,20 +50,13 @@ class RedisUnreachableError(StateError):
 
 
 class RedisConnection:
-    """A Redis, a Redis Cluster, or the master that Sentinels name.
-
-    The first command opens the connection.
+    """A Redis, a Redis Cluster, or the master that Sentinels name; the first command connects.
 
     Args:
         url: a URL of redis-py (`redis://`, `rediss://`, `unix://`). Or one of the first two with
             `+cluster`. Or one with `+sentinel`, several hosts, and the master's name as the path:
             `redis+sentinel://:PASSWORD@host1:26379,host2:26379/mymaster/0`. The options in its
-            query are redis-py's; those that begin with `sentinel_` are for the connections to the
-            Sentinels.
-
-    Attributes:
-        address: the hosts or the socket, for messages.
-        redacted_url: the URL without user, password and options.
+            query are redis-py's; `sentinel_` before one is for the connections to the Sentinels.
 
     Raises:
         ConfigError: the URL is not valid; it is not shown.
@@ -78,20 +67,21 @@ class RedisConnection:
         if not match or (match["scheme"] == "unix" and match["kind"]):
             raise _refused("its form is not known")
         self._kind = match["kind"]
-        self._hosts = match["hosts"].split(",") if self._kind == "sentinel" else [match["hosts"]]
-        service, _, database = (match["path"] or "")[1:].partition("/")
-        self._service = service
+        hosts = match["hosts"].split(",") if self._kind == "sentinel" else [match["hosts"]]
+        self._service, _, database = str(match["path"] or "")[1:].partition("/")
         path = f"/{database}" if self._kind == "sentinel" else match["path"] or ""
-        first = f"{match['user'] or ''}{self._hosts[0]}{path}{match['query'] or ''}"
+        first = f"{match['user'] or ''}{hosts[0]}{path}{match['query'] or ''}"
         self._url = f"{match['scheme']}://{first}"
+        # The hosts or the socket, for messages; and the URL without user, password and options.
         self.address: str = match["hosts"] or match["path"] or "localhost"
         self.redacted_url: str = url.partition(":")[0] + f"://{match['hosts']}{match['path'] or ''}"
-        self._read_options()
+        self._read_options(hosts)
 
-    def _read_options(self) -> None:
+    def _read_options(self, hosts: list[str]) -> None:
         try:
             found: dict[str, Any] = parse_url(self._url)
-            self._ports = [urlsplit(f"//{host}").port for host in self._hosts]
+            parts = [urlsplit(f"//{host}") for host in hosts]
+            self._hosts = [(part.hostname or "localhost", part.port or 26379) for part in parts]
         except ValueError:
             raise _refused("the port or database is not a number") from None
         self._options = _DEFAULTS | {
@@ -113,45 +103,27 @@ class RedisConnection:
     def _redis(self) -> Any:  # noqa: ANN401 (three kinds, and redis-py's types fit none)
         if self._kind == "cluster":
             return RedisCluster.from_url(self._url, **_DEFAULTS)
-        if self._kind == "sentinel":
-            return self._client_of_sentinels()
-        return Redis.from_pool(ConnectionPool(**self._options))
-
-    def _client_of_sentinels(self) -> Any:  # noqa: ANN401 (likewise)
+        if self._kind != "sentinel":
+            return Redis.from_pool(ConnectionPool(**self._options))
         options = self._options | {"ssl": self._url.startswith("rediss:")}
         options.pop("connection_class", None)
-        hosts = [
-            (urlsplit(f"//{host}").hostname or "localhost", port or 26379)
-            for host, port in zip(self._hosts, self._ports, strict=True)
-        ]
         sentinel_options = self._sentinel_options | {"ssl": options["ssl"]}
-        sentinels = Sentinel(hosts, sentinel_kwargs=sentinel_options)
+        sentinels = Sentinel(self._hosts, sentinel_kwargs=sentinel_options)
         return sentinels.master_for(self._service, **options)
 
     @contextmanager
     def client(self) -> Iterator[Any]:
-        """Translate the errors that redis-py raises in the block.
-
-        Yields:
-            redis-py's client.
-
-        Raises:
-            RedisUnreachableError: Redis does not answer.
-            StateError: Redis refuses.
-        """
+        """Yield redis-py's client; what it raises becomes RedisUnreachableError or StateError."""
         try:
             yield self._redis
         except StateError:
             raise
         except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
-            raise StateError(
-                f"Redis at {self.address} rejected this user or password: {self._shown(error)};"
-                " correct them in the URL"
-            ) from None
+            reason = f"rejected this user or password: {self._shown(error)}"
+            raise StateError(f"Redis at {self.address} {reason}; correct them in the URL") from None
         except _UNREACHABLE as error:
-            raise RedisUnreachableError(
-                f"Redis at {self.address} does not answer: {self._shown(error)}"
-            ) from None
+            reason = f"does not answer: {self._shown(error)}"
+            raise RedisUnreachableError(f"Redis at {self.address} {reason}") from None
         except exceptions.RedisError as error:
             reason = self._shown(error)
             remedy = next((_REMEDIES[part] for part in _REMEDIES if part in reason), "")

@@ -1,15 +1,10 @@
-"""A node of a fleet: copies the fleet's state into the two files of a directory.
-
-It reports which version it has written. The application reads only the files; if Redis fails, they
-stay as they are.
-"""
+"""A node of a fleet: copies the fleet's state into two files; if Redis fails, they stay."""
 
 import logging
 import random
 import re
 import secrets
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 from maintenance_wsgi.errors import StateError
@@ -24,6 +19,7 @@ _SLICES = 5
 _MIN_PAUSE, _MAX_PAUSE = 0.25, 5.0  # seconds between two attempts to reach Redis
 _SHOWN = 4096  # bytes of a file in the log
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
+_DUPLICATE = "duplicate node: another follower has this name"
 _logger = logging.getLogger("maintenance_wsgi")
 
 
@@ -34,14 +30,8 @@ class Follower:
     by hand is overwritten, and its content is logged. With `adopt` it becomes the fleet's state,
     unless it was made before the follower started or the fleet's state has changed as well.
 
-    Args:
-        source: the fleet's state.
-        target: the two files.
-        node: the name of this node; every other node of the fleet needs another name.
-        adopt: whether a change by hand is published.
-
-    Raises:
-        ConfigError: the node's name is not valid.
+    Every other node of the fleet needs another name. The constructor raises ConfigError if `node`
+    is not a valid name; the methods raise StateError if Redis does not answer or refuses.
     """
 
     def __init__(
@@ -66,32 +56,19 @@ class Follower:
         self._stopping = True
 
     def run(self) -> None:
-        """Copy the state until `stop` is called, then leave the fleet.
-
-        Raises:
-            StateError: Redis refuses the first heartbeat; nothing is changed.
-        """
+        """Copy the state until `stop`; only a refusal of the first heartbeat raises StateError."""
         while not self._stopping:
             try:
                 self._sync_until_stopped()
             except StateError as error:
                 if not self._joined and not isinstance(error, RedisUnreachableError):
                     raise
-                self._log_lost_connection(error)
-                self._source.close()
-                self._wait_for_retry()
+                self._wait_for_retry(error)
         with suppress(StateError):
             self._source.deregister(self._identity)
 
     def sync_once(self) -> int:
-        """Copy the present state once, and leave the fleet.
-
-        Returns:
-            The number of the version that the files hold now.
-
-        Raises:
-            StateError: the state cannot be copied, or the fleet has none.
-        """
+        """Copy the state once, and return its version; raise StateError if that is not possible."""
         self.sync()
         self._source.deregister(self._identity)
         if self._fault or not self._held:
@@ -99,49 +76,37 @@ class Follower:
         return self._held.version
 
     def sync(self) -> None:
-        """Copy the present state into the files, and acknowledge it.
-
-        Raises:
-            StateError: Redis does not answer or refuses. A fault of the files is reported to the
-                fleet instead.
-        """
+        """Copy the present state into the files; acknowledge it, or report a fault of the files."""
         self._check_files()
         present = self._heartbeat()
-        while present not in {"", self._held_name()}:
+        while present and (self._held is None or self._held.name != present):
             revision = self._source.read_revision()
             written = revision is not None and self._write(revision)
             present = self._heartbeat()
             if not written:
                 break
-        if (not present) is not self._unknown:
-            self._unknown = not present
-            if self._unknown:
-                _logger.warning("%s has no state; the files stay as they are", self._source)
+        if not present and not self._unknown:
+            _logger.warning("%s has no state; the files stay as they are", self._source)
+        self._unknown = not present
 
     def _sync_until_stopped(self) -> None:
         with self._source.subscribe() as wait:
             while not self._stopping:
                 self.sync()
-                self._wait_for_change(wait)
-
-    def _wait_for_change(self, wait: Callable[[float], bool]) -> None:
-        for _ in range(_SLICES):  # in slices, so that `stop` takes effect soon
-            if self._stopping or wait(_HEARTBEAT_SECONDS / _SLICES):
-                return
+                for _ in range(_SLICES):  # in slices, so that `stop` takes effect soon
+                    if wait(_HEARTBEAT_SECONDS / _SLICES) or self._stopping:
+                        break
 
     def _heartbeat(self) -> str:
         """Report this node; return the name of the present revision, or an empty string."""
+        held = self._held.name if self._held else ""
         conflict = time.monotonic() < self._name_conflict_until
-        reported = "duplicate node: another follower has this name" if conflict else ""
-        faults = "; ".join(filter(None, [self._fault, reported]))
-        present, before = self._source.heartbeat(self._identity, self._held_name(), faults)
+        faults = "; ".join(filter(None, [self._fault, _DUPLICATE if conflict else ""]))
+        present, before = self._source.heartbeat(self._identity, held, faults)
         # Before the first heartbeat it may be that of a predecessor that was killed.
         if self._joined and before not in {"", self._identity.instance}:
             if not conflict:
-                _logger.warning(
-                    "%s: duplicate node: another follower has this name; give each its own --node",
-                    self._identity.node,
-                )
+                _logger.warning("%s: %s; give each its own --node", self._identity.node, _DUPLICATE)
             self._name_conflict_until = time.monotonic() + OFFLINE_AFTER
         self._joined = True
         if not self._connected:
@@ -149,24 +114,22 @@ class Follower:
         self._connected, self._pause = True, 0.0
         return present
 
-    def _held_name(self) -> str:
-        return self._held.name if self._held else ""
-
     def _write(self, revision: Revision) -> bool:
         try:
             found, _ = self._target.update(lambda _: revision.snapshot)
         except StateError as error:
-            self._report_fault(str(error))
+            # The name of a temporary file differs each time, and would be logged each time.
+            fault = _TEMPORARY.sub("", str(error))
+            if fault != self._fault:
+                _logger.warning("%s", fault)
+            self._fault = fault
             return False
         # A new node's directory is empty; after a restart it holds what it held before.
-        expected = self._written or Snapshot(None, b"")
-        if found not in (revision.snapshot, expected):
+        if found not in (revision.snapshot, self._written or Snapshot(None, b"")):
             _logger.warning("%s: overwritten by the fleet: %s", self._target, _shown(found))
         self._held, self._written, self._fault = revision, revision.snapshot, ""
-        state = "off" if revision.snapshot.flag is None else "on"
-        _logger.info(
-            "%s: version %s of %s: %s", self._identity.node, revision.version, self._source, state
-        )
+        state = f"{self._source}: {'off' if revision.snapshot.flag is None else 'on'}"
+        _logger.info("%s: version %s of %s", self._identity.node, revision.version, state)
         return True
 
     def _check_files(self) -> None:
@@ -177,38 +140,20 @@ class Follower:
             found = None
         if self._written is None or found == self._written:
             return
-        if self._adopt and self._held and found and _is_readable(found):
-            self._publish(self._held, found)
-        else:
-            self._held = None  # the files do not hold any more what this node acknowledged
+        is_readable = not any(isinstance(value, StateError) for value in found or ())
+        if self._adopt and self._held and found and is_readable:
+            with suppress(ConflictError):
+                self._held, self._written = self._source.write(self._held, found), found
+                published = f"version {self._held.version} of {self._source}"
+                _logger.warning("%s: changed by hand, and published as %s", self._target, published)
+                return
+        self._held = None  # the files do not hold any more what this node acknowledged
 
-    def _publish(self, held: Revision, found: Snapshot) -> None:
-        try:
-            self._held = self._source.write(held, found)
-        except ConflictError:
-            self._held = None
-            return
-        self._written = found
-        _logger.warning(
-            "%s: changed by hand, and published as version %s of %s",
-            self._target,
-            self._held.version,
-            self._source,
-        )
-
-    def _report_fault(self, fault: str) -> None:
-        # The name of a temporary file differs each time, and would be logged each time.
-        fault = _TEMPORARY.sub("", fault)
-        if fault != self._fault:
-            _logger.warning("%s", fault)
-        self._fault = fault
-
-    def _log_lost_connection(self, error: StateError) -> None:
+    def _wait_for_retry(self, error: StateError) -> None:
         level = logging.WARNING if self._connected else logging.DEBUG
         _logger.log(level, "%s; the files stay as they are until it is back", error)
         self._connected = False
-
-    def _wait_for_retry(self) -> None:
+        self._source.close()
         self._pause = min(max(2 * self._pause, _MIN_PAUSE), _MAX_PAUSE)
         # Random, so that not all nodes come back at the same moment.
         until = time.monotonic() + self._pause * random.uniform(0.5, 1)  # noqa: S311 (no secret)
@@ -216,12 +161,7 @@ class Follower:
             time.sleep(0.1)
 
 
-def _is_readable(found: Snapshot) -> bool:
-    return not any(isinstance(value, StateError) for value in found)
-
-
 def _shown(found: Snapshot) -> str:
-    """Return what the files held, for the log."""
     flag = "no flag" if found.flag is None else f"flag {_quoted(found.flag)}"
     return f"{flag}, list {_quoted(found.exemptions)}"
 

@@ -83,7 +83,7 @@ class CachedFile(Generic[T]):
             status: the file's status, if it was just taken; otherwise it is taken here.
 
         Raises:
-            FileNotFoundError: the file is gone, and its last value with it.
+            FileNotFoundError: the file is gone.
             NotADirectoryError: likewise, for a part of its path.
         """
         try:
@@ -93,13 +93,16 @@ class CachedFile(Generic[T]):
                 self._last_warning = ""
                 return seen.value
             return self._reload()
-        except NOT_FOUND:
-            with self._reading:
-                self._seen = None
-            raise
         except OSError as error:
+            if isinstance(error, NOT_FOUND):
+                raise
             self.warn_once(error)
             return None
+
+    def forget(self) -> None:
+        """Drop the last value, because the file has been removed."""
+        with self._reading:
+            self._seen = None
 
     def last_good(self) -> T | None:
         """Return the value of the last version that could be read, or None."""

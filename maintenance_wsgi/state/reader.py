@@ -62,13 +62,16 @@ class StateReader:
     def flag(self) -> os.stat_result | None:
         """Return the flag file's status, or None while maintenance is off.
 
-        If the directory cannot be searched any more, the last known answer stays in force: a
-        change of permissions by accident neither opens the site nor closes it.
+        If the directory is away or cannot be searched any more, the last known answer stays in
+        force: an accident neither opens the site nor closes it.
         """
         try:
             flag = os.stat(self.flag_path)
         except NOT_FOUND:
             flag = None
+            # A link being switched and a swap of a ConfigMap lose a look now and then.
+            if self._last_flag and not self._is_removed():
+                return self._last_flag
         except OSError:
             return self._flag_without_target()
         self._last_flag = flag
@@ -76,14 +79,29 @@ class StateReader:
             self._log_change(enabled=flag is not None)
         return flag
 
+    def _is_removed(self) -> bool:
+        """Look a second time for a flag that was there, and for its directory."""
+        try:
+            self._last_flag = files.stat_or_lstat(self.flag_path)
+        except NOT_FOUND:
+            if os.path.isdir(self.directory):
+                return True
+            self._warn_once(f"{self.directory} is missing")
+        except OSError as error:
+            self._warn_once(str(error))
+        return False
+
+    def _warn_once(self, warning: str) -> None:
+        if warning != self._last_warning:
+            self._last_warning = warning
+            _logger.warning("%s; the last known state stays in force", warning)
+
     def _flag_without_target(self) -> os.stat_result | None:
         """Return the status of the link itself if only its target cannot be accessed."""
         try:
             self._last_flag = os.lstat(self.flag_path)
         except OSError as error:
-            if str(error) != self._last_warning:
-                self._last_warning = str(error)
-                _logger.warning("%s; the last known state stays in force", error)
+            self._warn_once(str(error))
             return self._last_flag
         self._log_change(enabled=True)
         return self._last_flag
@@ -93,17 +111,27 @@ class StateReader:
         try:
             return self._window.read(flag) or _DEFAULT_WINDOW
         except NOT_FOUND:
-            return None
+            return _DEFAULT_WINDOW if self.flag() else None
 
     def exempts(self, address: Address) -> bool:
         """Tell whether the list in force holds `address`."""
         try:
             networks = self._exemptions.read()
         except NOT_FOUND:
-            return False
+            networks = self._lost_list()
         if networks is None:
             networks = self._exemptions.last_good()
         return networks is not None and address in networks
+
+    def _lost_list(self) -> NetworkSet | None:
+        """Look a second time for a list that was there, and for its directory."""
+        if self._exemptions.last_good() is not None:
+            try:
+                return self._exemptions.read()
+            except NOT_FOUND:
+                if os.path.isdir(self.directory):
+                    self._exemptions.forget()
+        return None
 
     def _first_flag(self) -> os.stat_result | None:
         try:

@@ -16,7 +16,8 @@ from tests.support.wsgi import call, make_environ, shop
 
 VALUES = [
     pytest.param("dir", "/srv/shop/var", "/srv/shop/var", id="directory"),
-    pytest.param("dir", " var ", " var ", id="directory-as-the-command-takes-it"),
+    pytest.param("dir", " /srv/shop/var\n", "/srv/shop/var", id="blanks-around"),
+    pytest.param("client_ip_header", "X-Real-IP\r\n", "X-Real-IP", id="line-end"),
     pytest.param(
         "trusted_proxies", "127.0.0.1, 10.0.0.0/8 unix:", ["127.0.0.1", "10.0.0.0/8", "unix:"]
     ),
@@ -31,10 +32,11 @@ VALUES = [
 ]
 MISTAKES = [
     pytest.param("trusted_proxy", "10.0.0.1", "did you mean {trusted_proxies}?", id="mistyped"),
-    pytest.param("xyz", "1", "use one of {dir}, {trusted_proxies},", id="unlike-any"),
-    pytest.param("directory", "", "unknown option", id="unknown-and-empty"),
+    pytest.param("dr", "1", "did you mean {dir}?", id="letter-missing"),
+    pytest.param("dor", "", "did you mean {dir}?", id="wrong-letter-and-empty"),
+    pytest.param("paeg", "1", "did you mean {page}?", id="letters-exchanged"),
+    pytest.param("cors_origin", "1", "did you mean {cors_origins}?", id="singular"),
     pytest.param("retry_after", "5m", "'5m' is not a number of seconds; use 300, or none", id="5m"),
-    pytest.param("retry_after", " ", "'' is not a number of seconds", id="blank"),
     pytest.param("retry_after", "-1", "'-1' is not a number of seconds", id="negative"),
     pytest.param("retry_after", "1_000", "'1_000' is not a number of seconds", id="underscore"),
     pytest.param("retry_after", "٣٠٠", "'٣٠٠' is not a number of seconds", id="unicode-digits"),
@@ -113,15 +115,56 @@ def test_from_environ(var: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert_configured(wrap("tests.support.wsgi:shop"), var)
 
 
-@pytest.mark.parametrize("variable", [None, "", "other", "./other/", " var "])
-def test_directory_is_that_of_the_command(
+FOREIGN = {
+    "MAINTENANCE_SERVICE_HOST": "10.96.0.17",
+    "MAINTENANCE_SERVICE_PORT_HTTP": "80",
+    "MAINTENANCE_PORT": "tcp://10.96.0.17:80",
+    "MAINTENANCE_PORT_80_TCP_ADDR": "10.96.0.17",
+    "MAINTENANCE_REDIS_SERVICE_HOST": "10.96.0.9",
+    "MAINTENANCE_PAGE_URL": "//s3.example/m.html",
+    "MAINTENANCE_MODE": "false",
+    "MAINTENANCE_IMAGE": "nginx",
+}
+
+
+def test_variables_of_a_platform_are_one_warning(
+    var: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MAINTENANCE_DIR", str(var))
+    for name, value in FOREIGN.items():
+        monkeypatch.setenv(name, value)
+    assert call(MaintenanceMiddleware.from_environ(shop)).code == 200
+    (record,) = caplog.records
+    assert all(name in record.getMessage() for name in FOREIGN)
+
+
+def test_unknown_option_of_an_ini_file_is_refused() -> None:
+    with pytest.raises(ConfigError, match="xyz: unknown option; use one of dir, trusted_proxies"):
+        options_from_ini({"xyz": "1"})
+
+
+@pytest.mark.parametrize("variable", [None, "", " \n"])
+def test_directory_must_be_given(
     variable: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or maintenance would be switched on in one place, and looked for in another."""
-    for name in ("var", "other", " var "):
-        (tmp_path / name).mkdir()
+    """The server's working directory may be another than the operator's."""
+    monkeypatch.chdir(tmp_path)
     if variable is not None:
         monkeypatch.setenv("MAINTENANCE_DIR", variable)
+    with pytest.raises(ConfigError, match="MAINTENANCE_DIR: is not set"):
+        MaintenanceMiddleware.from_environ(shop)
+    with pytest.raises(ConfigError, match="MAINTENANCE_DIR: is not set"):
+        wrap("tests.support.wsgi:shop")
+
+
+@pytest.mark.parametrize("variable", ["var", "other", "./other/", " var\n"])
+def test_directory_is_that_of_the_command(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or maintenance would be switched on in one place, and looked for in another."""
+    for name in ("var", "other"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("MAINTENANCE_DIR", variable)
     monkeypatch.chdir(tmp_path)
     application = MaintenanceMiddleware.from_environ(shop)
     run(sys.executable, "-m", "maintenance_wsgi", "enable", "-q", cwd=tmp_path)

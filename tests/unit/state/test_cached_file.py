@@ -125,12 +125,16 @@ def test_link_is_followed_at_each_read(path: Path, followed: CachedFile[bytes]) 
         assert followed.read() == name.encode()
 
 
-def test_missing_file_raises_and_forgets(path: Path, followed: CachedFile[bytes]) -> None:
+def test_missing_file_raises_and_is_forgotten_when_told(
+    path: Path, followed: CachedFile[bytes]
+) -> None:
     path.write_bytes(b"one")
     followed.read()
     path.unlink()
     with pytest.raises(FileNotFoundError):
         followed.read()
+    assert followed.last_good() == b"one"
+    followed.forget()
     assert followed.last_good() is None
 
 

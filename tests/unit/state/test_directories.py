@@ -105,12 +105,35 @@ def test_accident_of_rights_neither_opens_nor_closes(
         assert codes(gate) == expected_codes(OTHER, on=not on)
 
 
+def test_directory_that_is_away_keeps_the_last_known_state_and_warns_once(
+    var: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_state(var, EXEMPT, on=True)
+    gate = MaintenanceMiddleware(shop, var)
+    for _ in range(2):
+        assert codes(gate) == expected_codes(EXEMPT, on=True)
+        shutil.rmtree(var)
+        caplog.clear()
+        for _ in range(3):
+            assert codes(gate) == expected_codes(EXEMPT, on=True)
+        (record,) = caplog.records
+        assert record.getMessage() == f"{var} is missing; the last known state stays in force"
+        write_state(var, EXEMPT, on=True)
+    write_state(var, on=False)
+    assert codes(gate) == expected_codes(on=False)
+
+
+def test_directory_that_was_never_seen_on_is_off(var: Path) -> None:
+    gate = MaintenanceMiddleware(shop, var)
+    var.rmdir()
+    assert codes(gate) == expected_codes(on=False)
+
+
 def test_directory_made_again_knows_nothing_of_before(var: Path) -> None:
     write_state(var, EXEMPT, on=True)
     gate = MaintenanceMiddleware(shop, var)
     assert codes(gate) == expected_codes(EXEMPT, on=True)
     shutil.rmtree(var)
-    assert codes(gate) == expected_codes(on=False)
     write_state(var, OTHER, on=True)
     assert codes(gate) == expected_codes(OTHER, on=True)
     shutil.rmtree(var)
@@ -146,6 +169,6 @@ def test_release_without_the_flag_is_open(tmp_path: Path) -> None:
     gate = MaintenanceMiddleware(shop, current / "var")
     assert codes(gate) == expected_codes(EXEMPT, on=True)
     current.unlink()
-    assert codes(gate) == expected_codes(on=False)
+    assert codes(gate) == expected_codes(EXEMPT, on=True)
     current.symlink_to("2")
     assert codes(gate) == expected_codes(on=False)

@@ -209,6 +209,7 @@ def test_directory_that_comes_and_goes(tmp_path: Path, caplog: pytest.LogCapture
     (directory / ".maintenance.flag").touch()
     assert reader.flag()
     (directory / ".maintenance.flag").unlink()
+    assert not reader.flag()
     directory.rmdir()
     directory.touch()
     assert not reader.flag()
