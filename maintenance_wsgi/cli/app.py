@@ -70,7 +70,10 @@ class Target:
 
     def directory(self, *, must_exist: bool = True) -> str:
         """Return the absolute path of the directory."""
-        path = absolute_path("--dir", self.dir)
+        name = self.dir if "dir" in self.typed else self.dir.strip()
+        path = absolute_path("--dir", name)
+        if (path, name) == ("/var", "var"):
+            raise click.UsageError("the default directory is /var here; name it with --dir")
         if must_exist and (fault := directory_error(path)):
             raise StateError(f"{fault} with --dir or MAINTENANCE_DIR")
         return path

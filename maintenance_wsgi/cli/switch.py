@@ -15,6 +15,7 @@ from maintenance_wsgi.cli.app import Target, main, quiet_option, warn, with_targ
 from maintenance_wsgi.cli.params import NONE, WindowOptions, ip, ip_error, ip_option, window_options
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import printable
+from maintenance_wsgi.state.exemptions import quoted
 from maintenance_wsgi.state.mode import MaintenanceMode, Status
 from maintenance_wsgi.state.store import FileStore
 
@@ -76,7 +77,8 @@ def status(target: Target, *, as_json: bool, exit_code: bool) -> None:
         found = target.open().status()
         if not target.quiet:
             click.echo(_status_json(found, target) if as_json else _status_text(found, target))
-    except StateError as error:
+    except Exception as error:
+        # Whatever went wrong, "1" would say that maintenance is off.
         if not exit_code:
             raise
         click.echo(f"Error: {error}", err=True)
@@ -120,8 +122,9 @@ def allow_ips(target: Target, *, ips: tuple[str, ...], add: bool, empty: bool) -
 
 def _tell(target: Target, done: str, mode: MaintenanceMode, given: list[str] | None) -> None:
     target.tell(done)
-    if given is not None and not target.quiet:
-        click.echo(f"Set exempt IP-addresses: {', '.join(mode.exemptions) or NONE}")
+    with suppress(StateError):  # a list that cannot be read was told already
+        if given is not None:
+            target.tell(f"Set exempt IP-addresses: {', '.join(mode.exemptions) or NONE}")
 
 
 def _list_line(found: Status) -> str:
@@ -145,7 +148,9 @@ def _status_text(found: Status, target: Target) -> str:
 
 
 def _local(time: datetime) -> str:
-    return time.astimezone().isoformat(" ", "seconds")
+    with suppress(OverflowError, OSError):  # the first and the last day of all have no other zone
+        time = time.astimezone()
+    return time.isoformat(" ", "seconds")
 
 
 def _status_json(found: Status, target: Target) -> str:
@@ -165,5 +170,5 @@ def _warn_of_private_files(mode: MaintenanceMode) -> None:
 
 def _warn_of_invalid(found: Status) -> None:
     if found.invalid:
-        shown = ", ".join(f"'{printable(text, 64)}'" for text in found.invalid[:10])
-        warn(f"invalid entries in the list are skipped ({len(found.invalid)}): {shown}")
+        shown = ", ".join(map(quoted, found.invalid))
+        warn(f"invalid entries in the list are skipped ({found.invalid_count}): {shown}")

@@ -63,7 +63,7 @@ class Directory:
     def __init__(self, path: str, stack: ExitStack) -> None:
         self.path: str = path
         self._stack = stack
-        self._descriptor = self._keep(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
+        self._descriptor = self._keep(os.open(path, os.O_PATH | os.O_DIRECTORY))
         self._status = os.fstat(self._descriptor)
 
     def lock(self) -> None:
@@ -74,9 +74,11 @@ class Directory:
         stuck lock must not keep a site open.
         """
         with suppress(OSError):
-            if _lock(self._descriptor):
+            with _acting_with(_narrowed(None, self._status)):
+                descriptor = self._keep(os.open(".", os.O_RDONLY, dir_fd=self._descriptor))
+            if _lock(descriptor):
                 # Closing is not enough: a child that was forked since then has the descriptor too.
-                self._stack.callback(fcntl.flock, self._descriptor, fcntl.LOCK_UN)
+                self._stack.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)
             else:
                 seconds = _LOCK_SECONDS
                 _logger.warning("%s: still locked after %s s; written anyway", self.path, seconds)
