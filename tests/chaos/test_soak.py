@@ -1,7 +1,7 @@
 """Two workers under steady traffic while somebody switches and edits all the time.
 
 Each answer has to be right for a state that was true at some moment of its request, and the
-workers have to end as small as they began. `SOAK_SECONDS=180 pytest --no-cov
+workers have to end as small as they began. `SOAK_SECONDS=180 pytest
 tests/chaos/test_soak.py` goes on for longer, and `-s` prints how much there was.
 """
 

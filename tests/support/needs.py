@@ -17,7 +17,7 @@ PACKAGES = {
         "caddy": "caddy",
         "apache2": "apache2 libapache2-mod-wsgi-py3",
     },
-    "uWSGI, which pip compiles": {"uwsgi": "gcc libc6-dev python3-dev; pip install uwsgi"},
+    "uWSGI, which pip compiles": {"uwsgi": "gcc python3-dev; pip install uwsgi"},
     "fleets": {
         "redis-server": "redis-server",
         "faketime": "faketime",
@@ -25,7 +25,7 @@ PACKAGES = {
     },
     "TLS": {"openssl": "openssl"},
     "the PHP shop": {"php": "php-cli"},
-    "failing system calls": {"gcc": "gcc libc6-dev"},
+    "failing system calls": {"gcc": "gcc"},
     "the page in a browser": {
         "chromium": "chromium fonts-noto-core fonts-noto-cjk",
         "java": "default-jre-headless",
