@@ -14,7 +14,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = terminalreporter.getreports("skipped")
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
     for reason, count in reasons.items():
-        terminalreporter.write_line(f"left out: {count} tests of {reason}")
+        tests = "test" if count == 1 else "tests"
+        terminalreporter.write_line(f"left out: {count} {tests} of {reason}")
 
 
 @pytest.fixture
