@@ -20,15 +20,7 @@ from maintenance_wsgi.state.store import FileStore, Snapshot
 from tests.live.fleet.followers import follower, followers, health_of, node_of, snapshot
 from tests.support.commands import invoke_fleet
 from tests.support.needs import leave_out, need, need_root
-from tests.support.processes import (
-    COMMAND,
-    ROOT,
-    environ,
-    held_port,
-    meanwhile,
-    run,
-    wait_for,
-)
+from tests.support.processes import COMMAND, ROOT, environ, held_port, meanwhile, run, wait_for
 from tests.support.redis import redis_server, redis_server_at
 
 pytestmark = pytest.mark.servers

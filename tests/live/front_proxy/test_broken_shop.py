@@ -15,21 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.live.front_proxy.shops import (
-    EXAMPLE,
-    MEGABYTE,
-    Place,
-    exchange,
-    front_proxy,
-)
+from tests.live.front_proxy.shops import EXAMPLE, MEGABYTE, Place, exchange, front_proxy
 from tests.support.http import Connection, ask
-from tests.support.processes import (
-    PROGRAMS,
-    held_port,
-    run,
-    running,
-    unmeasured,
-)
+from tests.support.processes import PROGRAMS, held_port, run, running, unmeasured
 from tests.support.tls import make_certificate
 
 pytestmark = pytest.mark.servers

@@ -24,14 +24,7 @@ from tests.live.front_proxy.shops import (
 )
 from tests.support.http import ask
 from tests.support.needs import need
-from tests.support.processes import (
-    PROGRAMS,
-    environ,
-    held_port,
-    run,
-    running,
-    unmeasured,
-)
+from tests.support.processes import PROGRAMS, environ, held_port, run, running, unmeasured
 
 pytestmark = pytest.mark.servers
 

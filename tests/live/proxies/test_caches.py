@@ -6,19 +6,8 @@ from itertools import count
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
-from tests.live.proxies.fronts import (
-    Front,
-    StartProxy,
-    StartServer,
-    is_blocked,
-    is_exempt,
-)
-from tests.live.proxies.tables import (
-    CACHES,
-    EXEMPT,
-    NEAR,
-    STRANGER,
-)
+from tests.live.proxies.fronts import Front, StartProxy, StartServer, is_blocked, is_exempt
+from tests.live.proxies.tables import CACHES, EXEMPT, NEAR, STRANGER
 from tests.support.processes import run, wait_for
 
 pytestmark = pytest.mark.servers

@@ -12,12 +12,7 @@ from typing import Any
 
 import pytest
 
-from maintenance_wsgi import (
-    ConfigError,
-    ConfigTypeError,
-    MaintenanceMode,
-    StateError,
-)
+from maintenance_wsgi import ConfigError, ConfigTypeError, MaintenanceMode, StateError
 from maintenance_wsgi.networks import Address
 from maintenance_wsgi.state.flag import Window
 from maintenance_wsgi.state.reader import StateReader
