@@ -1,11 +1,21 @@
 """Fixtures that several test modules share."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.state.reader import StateReader
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in a line for each kind what was left out, and what it needs."""
+    skipped = terminalreporter.getreports("skipped")
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    for reason, count in reasons.items():
+        tests = "test" if count == 1 else "tests"
+        terminalreporter.write_line(f"left out: {count} {tests} of {reason}")
 
 
 @pytest.fixture

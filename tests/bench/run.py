@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.bench.lists import ALL_SIZES, SETTLING_SECONDS, entries, intake_table, make_directories
 from tests.bench.per_request import EXEMPT, FLAG, SIZES, STRANGER, gates_table
 from tests.bench.timing import Series, print_table, shuffled_turns
-from tests.support.processes import ROOT, free_port, run, running
+from tests.support.processes import ROOT, held_port, run, running
 
 _ROUNDS = 4
 _TURNS = 3  # of a second
@@ -81,23 +81,23 @@ def _requests_per_second(off: str, on: str, base: str) -> dict[str, Series]:
 @contextmanager
 def _gunicorn(application: str, base: Path) -> Iterator[int]:
     """Serve an application by one worker of four threads; yields the port."""
-    port = free_port()
-    options = f"--threads 4 --bind 127.0.0.1:{port} --log-level error --pythonpath"
-    command = [sys.executable, "-m", "gunicorn", *options.split(), str(ROOT)]
+    options = ["--threads=4", "--log-level=error", f"--pythonpath={ROOT}", application]
     home = os.environ | {"HOME": str(base)}  # where newer versions put their control socket
-    with running([*command, application], ("127.0.0.1", port), base / "gunicorn.log", env=home):
-        yield port
+    with held_port() as port:
+        command = [sys.executable, "-m", "gunicorn", f"--bind=127.0.0.1:{port}", *options]
+        with running(command, ("127.0.0.1", port), base / "gunicorn.log", env=home):
+            yield port
 
 
 @contextmanager
 def _nginx(upstream: int, flag: str, base: Path) -> Iterator[int]:
     """Serve what is upstream while the flag is not there; yields the port."""
-    port = free_port()
     configuration = base / "nginx.conf"
-    text = _NGINX.format(base=base, port=port, flag=flag, upstream=upstream)
-    configuration.write_text(text, encoding="utf-8")
-    with running(["nginx", "-c", configuration], ("127.0.0.1", port), base / "nginx.log"):
-        yield port
+    with held_port() as port:
+        text = _NGINX.format(base=base, port=port, flag=flag, upstream=upstream)
+        configuration.write_text(text, encoding="utf-8")
+        with running(["nginx", "-c", configuration], ("127.0.0.1", port), base / "nginx.log"):
+            yield port
 
 
 def _wrk(url: str) -> float:

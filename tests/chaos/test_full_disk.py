@@ -2,26 +2,18 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode, StateError
-from tests.support.processes import COMMAND, run, skip_without_root, unmeasured
+from tests.support.mounts import mounted
+from tests.support.needs import need_root
+from tests.support.processes import COMMAND, run, unmeasured
 from tests.support.wsgi import make_environ, shop, status_of
-
-
-@contextmanager
-def mounted(var: Path, *options: str) -> Iterator[None]:
-    skip_without_root()
-    run("mount", "-t", "tmpfs", *options, "tmpfs", var)
-    try:
-        yield
-    finally:
-        run("umount", var)
 
 
 def fill(var: Path) -> None:
@@ -53,7 +45,7 @@ def content(var: Path) -> dict[str, bytes]:
 def test_command_that_cannot_write_changes_nothing(
     arguments: list[str], fault: Callable[[Path], None], said: str, var: Path
 ) -> None:
-    with mounted(var, "-o", "size=16k"):
+    with mounted(var, "-t", "tmpfs", "-o", "size=16k", "tmpfs"):
         mode = MaintenanceMode(var)
         mode.enable(message="a", exemptions=["203.0.113.7"])
         before = content(var)
@@ -66,7 +58,7 @@ def test_command_that_cannot_write_changes_nothing(
 
 
 def test_block_that_cannot_begin_changes_nothing(var: Path) -> None:
-    with mounted(var, "-o", "size=16k"):
+    with mounted(var, "-t", "tmpfs", "-o", "size=16k", "tmpfs"):
         mode = MaintenanceMode(var)
         fill(var)
         with pytest.raises(StateError, match="No space left"), mode.window():
@@ -75,7 +67,7 @@ def test_block_that_cannot_begin_changes_nothing(var: Path) -> None:
 
 
 def test_full_disk_does_not_matter_to_requests(var: Path) -> None:
-    with mounted(var, "-o", "size=16k"):
+    with mounted(var, "-t", "tmpfs", "-o", "size=16k", "tmpfs"):
         mode = MaintenanceMode(var)
         mode.enable(exemptions=["203.0.113.7"])
         fill(var)
@@ -87,7 +79,7 @@ def test_full_disk_does_not_matter_to_requests(var: Path) -> None:
 
 
 def test_user_without_the_right_to_write_is_told() -> None:
-    skip_without_root()
+    need_root()
     program = """
 import os
 from maintenance_wsgi.cli import main

@@ -1,7 +1,7 @@
 """Two workers under steady traffic while somebody switches and edits all the time.
 
 Each answer has to be right for a state that was true at some moment of its request, and the
-workers have to end as small as they began. `SOAK_SECONDS=180 pytest --no-cov
+workers have to end as small as they began. `SOAK_SECONDS=180 pytest
 tests/chaos/test_soak.py` goes on for longer, and `-s` prints how much there was.
 """
 
@@ -28,7 +28,7 @@ from tests.support.processes import (
     APPLICATIONS,
     PROGRAMS,
     ROOT,
-    free_port,
+    held_port,
     run,
     running,
     unmeasured,
@@ -153,6 +153,21 @@ def judge(clients: list[Client], changes: list[Change]) -> Judgement:
     return judgement
 
 
+@contextmanager
+def serving(var: Path, log: Path) -> Iterator[tuple[Listener, "subprocess.Popen[bytes]"]]:
+    environ = unmeasured() | {
+        "MAINTENANCE_DIR": str(var),
+        "MAINTENANCE_TRUSTED_PROXIES": "127.0.0.1",
+        "PYTHONPATH": str(APPLICATIONS),
+    }
+    options = ["--workers=2", "--threads=4", "--keep-alive=60", "live_shop:application"]
+    with held_port() as port:
+        command = [str(PROGRAMS / "gunicorn"), f"--bind=127.0.0.1:{port}", *options]
+        listener = ("127.0.0.1", port)
+        with running(command, listener, log, env=environ) as process:
+            yield listener, process
+
+
 def workers_of(process: subprocess.Popen[bytes]) -> list[str]:
     return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
 
@@ -173,15 +188,7 @@ def descriptors(worker: str, expected: int = 0) -> int:
 
 
 def test_every_answer_is_right_while_everything_changes(var: Path, tmp_path: Path) -> None:
-    listener = ("127.0.0.1", free_port())
-    command = [str(PROGRAMS / "gunicorn"), "--workers=2", "--threads=4"]
-    command += ["--keep-alive=60", f"--bind=127.0.0.1:{listener[1]}", "live_shop:application"]
-    environ = unmeasured() | {
-        "MAINTENANCE_DIR": str(var),
-        "MAINTENANCE_TRUSTED_PROXIES": "127.0.0.1",
-        "PYTHONPATH": str(APPLICATIONS),
-    }
-    with running(command, listener, tmp_path / "log", env=environ) as process:
+    with serving(var, tmp_path / "log") as (listener, process):
         with asking(listener):
             edit(var, WARM_UP, tmp_path / "warm-up")
         pids = workers_of(process)

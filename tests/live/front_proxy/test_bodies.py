@@ -6,11 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from tests.live.front_proxy.shops import (
-    MEGABYTE,
-    Place,
-    exchange,
-)
+from tests.live.front_proxy.shops import MEGABYTE, Place, exchange
 from tests.support.http import Connection, ask
 
 pytestmark = pytest.mark.servers

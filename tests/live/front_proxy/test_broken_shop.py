@@ -2,7 +2,6 @@
 
 import os
 import queue
-import shutil
 import socket
 import ssl
 import struct
@@ -16,22 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.live.front_proxy.shops import (
-    EXAMPLE,
-    MEGABYTE,
-    Place,
-    exchange,
-    front_proxy,
-)
+from tests.live.front_proxy.shops import EXAMPLE, MEGABYTE, Place, exchange, front_proxy
 from tests.support.http import Connection, ask
-from tests.support.processes import (
-    PROGRAMS,
-    free_port,
-    run,
-    running,
-    skip_without,
-    unmeasured,
-)
+from tests.support.processes import PROGRAMS, held_port, run, running, unmeasured
+from tests.support.tls import make_certificate
 
 pytestmark = pytest.mark.servers
 
@@ -201,10 +188,10 @@ def test_chunk_is_passed_on_before_the_next_one_comes(broken: Place) -> None:
 
 
 def test_sigterm_lets_a_request_finish(folder: Path, shop_var: Path) -> None:
-    place = "127.0.0.1", free_port()
-    variables = {"BIND": f"127.0.0.1:{place[1]}", "MAINTENANCE_DIR": str(shop_var)}
     command, log = [PROGRAMS / "gunicorn"], folder / "gunicorn.log"
-    with broken_shop() as shop:
+    with broken_shop() as shop, held_port() as port:
+        place = "127.0.0.1", port
+        variables = {"BIND": f"127.0.0.1:{port}", "MAINTENANCE_DIR": str(shop_var)}
         environ = unmeasured(SHOP=f"http://127.0.0.1:{shop[1]}", SHOP_TIMEOUT="5", **variables)
         with running(command, place, log, cwd=EXAMPLE, env=environ) as process:
             connection = Connection(place)
@@ -221,12 +208,8 @@ def test_sigterm_lets_a_request_finish(folder: Path, shop_var: Path) -> None:
 
 
 def test_certificate_of_the_shop_is_checked(folder: Path, shop_var: Path, tmp_path: Path) -> None:
-    skip_without(shutil.which("openssl"), "Debian's openssl")
     assert shop_var.is_dir()
-    key, certificate = tmp_path / "key", tmp_path / "certificate"
-    making = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    making += ["-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    run(*making, "-keyout", key, "-out", certificate)
+    certificate, key = make_certificate(tmp_path, "DNS:localhost")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with broken_shop(context) as shop:
@@ -245,7 +228,7 @@ def test_date_and_server_are_told_once(broken: Place) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "no_such_shop.invalid"])
 def test_dead_shop(folder: Path, shop_var: Path, host: str) -> None:
     assert shop_var.is_dir()
-    with front_proxy(folder, (host, free_port())) as place:
+    with held_port() as port, front_proxy(folder, (host, port)) as place:
         assert ask(place, method="POST", body=b"x" * MEGABYTE).code == 502
         assert ask(place, method="HEAD").body == b""
 
@@ -319,7 +302,7 @@ def test_client_that_leaves_ends_the_shops_work(broken: Place) -> None:
 )
 def test_bad_configuration_is_one_line(variables: dict[str, str], line: str) -> None:
     given = {"SHOP": "http://127.0.0.1:8081"} if "no-shop" not in line and variables else {}
-    environ = unmeasured() | {"BIND": f"127.0.0.1:{free_port()}"} | given | variables
+    environ = unmeasured() | {"BIND": "127.0.0.1:0"} | given | variables
     finished = run(PROGRAMS / "gunicorn", cwd=EXAMPLE, env=environ, code=1)
     assert finished.stderr.startswith("front_proxy: ")
     assert line in finished.stderr

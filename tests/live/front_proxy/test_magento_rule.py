@@ -12,10 +12,7 @@ from hypothesis import strategies as st
 from netaddr import IPAddress
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
-from tests.live.front_proxy.shops import (
-    PHP_SHOP,
-    run_php,
-)
+from tests.live.front_proxy.shops import PHP_SHOP, run_php
 from tests.support.data import load_cases
 from tests.support.wsgi import call, make_environ, shop
 

@@ -18,11 +18,7 @@ from tests.live.front_proxy.shops import (
     headers_at_shop,
 )
 from tests.support.http import ask
-from tests.support.processes import (
-    PROGRAMS,
-    running,
-    unmeasured,
-)
+from tests.support.processes import PROGRAMS, running, unmeasured
 
 pytestmark = pytest.mark.servers
 

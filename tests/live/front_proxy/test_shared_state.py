@@ -1,7 +1,6 @@
 """Maintenance, by the proxy and the shop, through the same two files."""
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,15 +23,8 @@ from tests.live.front_proxy.shops import (
     run_php,
 )
 from tests.support.http import ask
-from tests.support.processes import (
-    PROGRAMS,
-    environ,
-    free_port,
-    run,
-    running,
-    skip_without,
-    unmeasured,
-)
+from tests.support.needs import need
+from tests.support.processes import PROGRAMS, environ, held_port, run, running, unmeasured
 
 pytestmark = pytest.mark.servers
 
@@ -220,12 +212,12 @@ def test_unit_of_the_readme_starts_the_proxy(folder: Path, shop_var: Path, php: 
     settings = [line.split("=", 1) for line in found[1].splitlines() if "=" in line]
     variables = dict(value.split("=", 1) for name, value in settings if name == "Environment")
     (command,) = (value for name, value in settings if name == "ExecStart")
-    place = "127.0.0.1", free_port()
     variables |= {"SHOP": f"http://{php[0]}:{php[1]}", "MAINTENANCE_DIR": str(shop_var)}
-    variables |= {"BIND": f"127.0.0.1:{place[1]}"}
     program, log = PROGRAMS / Path(command).name, folder / "unit.log"
-    with running([program], place, log, cwd=EXAMPLE, env=unmeasured(**variables)):
-        assert ask(place)["X-Shop"] == "here"
+    with held_port() as port:
+        place, environ = ("127.0.0.1", port), unmeasured(**variables, BIND=f"127.0.0.1:{port}")
+        with running([program], place, log, cwd=EXAMPLE, env=environ):
+            assert ask(place)["X-Shop"] == "here"
 
 
 NGINX = """
@@ -249,16 +241,14 @@ http {{
 def test_nginx_recipe_of_the_readme(
     folder: Path, shop_var: Path, source: str, header: list[str], client: str
 ) -> None:
-    skip_without(shutil.which("nginx"), "Debian's nginx-light")
     found = re.search(r"```nginx\n(.*?)```", (EXAMPLE / "README.md").read_text(), re.DOTALL)
     assert found and shop_var.is_dir()  # noqa: PT018 (two things that must be there)
     recipe = found[1].replace("10.0.0.5", SHOP_SEES).replace("10.0.0.4", TLS_PROXY)
-    place = "127.0.0.1", free_port()
     config = folder / "nginx.conf"
-    config.write_text(NGINX.format(folder=folder, place=place, recipe=recipe))
     headers = [("X-Forwarded-For", value) for value in header]
-    with (
-        running(["nginx", "-e", "stderr", "-c", config], place, folder / "nginx.log"),
-        front_proxy(folder, place) as front,
-    ):
-        assert ask(front, headers=headers, source=source).body.decode() == client
+    with held_port() as port:
+        place = "127.0.0.1", port
+        config.write_text(NGINX.format(folder=folder, place=place, recipe=recipe))
+        nginx = [need("nginx"), "-e", "stderr", "-c", str(config)]
+        with running(nginx, place, folder / "nginx.log"), front_proxy(folder, place) as front:
+            assert ask(front, headers=headers, source=source).body.decode() == client

@@ -1,7 +1,6 @@
 """Proxies and servers that run, and how their answers are told apart."""
 
 import shlex
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -9,20 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.live.proxies.tables import (
-    EXAMPLES,
-    SERVERS,
-    Proxy,
-)
+from tests.live.proxies.tables import EXAMPLES, SERVERS, Proxy
 from tests.support.http import ask
-from tests.support.processes import (
-    APPLICATIONS,
-    PATH,
-    free_port,
-    running,
-    skip_without,
-    unmeasured,
-)
+from tests.support.needs import leave_out, need
+from tests.support.processes import APPLICATIONS, held_port, running, unmeasured
 from tests.support.wsgi import Answer
 
 
@@ -55,11 +44,9 @@ def replaced(texts: list[str], changes: Mapping[str, str]) -> list[str]:
     return texts
 
 
-def command_of(text: str, remedy: str) -> list[str]:
+def command_of(text: str) -> list[str]:
     name, *options = shlex.split(text)
-    program = shutil.which(name, path=PATH)
-    skip_without(program, remedy)
-    return [str(program), *options]
+    return [need(name), *options]
 
 
 def new_folder(parent: Path) -> Path:
@@ -74,18 +61,18 @@ def new_folder(parent: Path) -> Path:
 @contextmanager
 def serving(name: str, shared_folder: Path, host: str, header: str) -> Iterator[int]:
     """Start an application server, as its users do; return its port."""
-    port = free_port()
-    text = SERVERS[name].replace("AT", f"{host}:{port}").replace("PORT", str(port))
     environ = unmeasured() | {
         "MAINTENANCE_DIR": str(shared_folder / "var"),
         "MAINTENANCE_TRUSTED_PROXIES": "127.0.0.1, ::1",
         "MAINTENANCE_CLIENT_IP_HEADER": header,
         "PYTHONPATH": str(APPLICATIONS),
     }
-    command = command_of(text, f"{name} of the test extra")
     log = new_folder(shared_folder) / "log"
-    with running(command, ("127.0.0.1", port), log, cwd=APPLICATIONS, env=environ):
-        yield port
+    with held_port() as port:
+        text = SERVERS[name].replace("AT", f"{host}:{port}").replace("PORT", str(port))
+        listener = ("127.0.0.1", port)
+        with running(command_of(text), listener, log, cwd=APPLICATIONS, env=environ):
+            yield port
 
 
 @contextmanager
@@ -93,7 +80,18 @@ def fronting(
     proxy: Proxy, shared_folder: Path, upstream: int, var: Path, changes: Mapping[str, str]
 ) -> Iterator[Front]:
     """Start a proxy with its example."""
-    folder, port = new_folder(shared_folder), free_port()
+    folder = new_folder(shared_folder)
+    home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    with held_port() as port:
+        command = configure(proxy, folder, port, upstream, var, changes)
+        with running(command, ("::1", port), folder / "log", env=unmeasured() | home) as process:
+            yield Front(port, folder, process)
+
+
+def configure(
+    proxy: Proxy, folder: Path, port: int, upstream: int, var: Path, changes: Mapping[str, str]
+) -> list[str]:
+    """Write the example for this place; return the command that starts the proxy with it."""
     names = {
         "SITE": folder / proxy.site,
         "FRAME": folder / "frame",
@@ -109,10 +107,11 @@ def fronting(
     command, frame, site = texts
     (folder / "frame").write_text(frame, encoding="utf-8")
     (folder / proxy.site).write_text(site, encoding="utf-8")
-    home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    program = command_of(command, f"Debian's {proxy.package}")
-    with running(program, ("::1", port), folder / "log", env=unmeasured() | home) as process:
-        yield Front(port, folder, process)
+    arguments = command_of(command)
+    interfaces = Path("/proc/net/if_inet6")
+    if not (interfaces.exists() and " lo\n" in interfaces.read_text()):
+        leave_out("proxies and servers", "give the loopback interface its IPv6 address")
+    return arguments
 
 
 def is_exempt(answer: Answer) -> bool:

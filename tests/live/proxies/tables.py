@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.processes import (
-    ROOT,
-)
+from tests.support.processes import ROOT
 
 EXAMPLES = ROOT / "examples" / "proxies"
 
@@ -71,7 +69,6 @@ class Proxy:
         frame: what is around the example, where it is no whole configuration.
     """
 
-    package: str
     site: str
     command: str
     here: Mapping[str, str]
@@ -83,7 +80,6 @@ class Proxy:
 
 PROXIES = {
     "nginx": Proxy(
-        "nginx",
         "nginx.conf",
         "nginx -p FOLDER -e stderr -c FRAME",
         here={
@@ -97,7 +93,6 @@ PROXIES = {
         frame=NGINX,
     ),
     "haproxy": Proxy(
-        "haproxy",
         "haproxy.cfg",
         "haproxy -W -db -f SITE",
         here={"127.0.0.1:8000": "127.0.0.1:UPSTREAM"},
@@ -106,7 +101,6 @@ PROXIES = {
         unhardened={"    option http-restrict-req-hdr-names delete\n": ""},
     ),
     "varnish": Proxy(
-        "varnish",
         "default.vcl",
         "varnishd -F -a :80 -n FOLDER/varnish -f SITE",
         here={'"8000"': '"UPSTREAM"', "/srv/shop/var": "VAR"},
@@ -115,7 +109,6 @@ PROXIES = {
         unhardened={"unset req.http.X": "# "},
     ),
     "caddy": Proxy(
-        "caddy",
         "Caddyfile",
         "caddy run --adapter caddyfile --config FRAME",
         here={"127.0.0.1:8000": "127.0.0.1:UPSTREAM"},
@@ -125,7 +118,6 @@ PROXIES = {
         frame=CADDY,
     ),
     "apache": Proxy(
-        "apache2",
         "apache.conf",
         "apache2 -DFOREGROUND -f FRAME",
         here={

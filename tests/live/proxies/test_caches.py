@@ -6,20 +6,8 @@ from itertools import count
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
-from tests.live.proxies.fronts import (
-    Front,
-    StartProxy,
-    StartServer,
-    command_of,
-    is_blocked,
-    is_exempt,
-)
-from tests.live.proxies.tables import (
-    CACHES,
-    EXEMPT,
-    NEAR,
-    STRANGER,
-)
+from tests.live.proxies.fronts import Front, StartProxy, StartServer, is_blocked, is_exempt
+from tests.live.proxies.tables import CACHES, EXEMPT, NEAR, STRANGER
 from tests.support.processes import run, wait_for
 
 pytestmark = pytest.mark.servers
@@ -118,13 +106,11 @@ def test_cache_that_sees_the_flag_steps_aside(
 
 
 def empty_the_directory(front: Front) -> None:
-    command = ["find", f"{front.folder}/cache", "-mindepth", "1", "-delete"]
-    run(*command)
+    run("find", f"{front.folder}/cache", "-mindepth", "1", "-delete")
 
 
 def ban(front: Front) -> None:
-    command = f"varnishadm -n {front.folder}/varnish ban obj.status '!=' 0"
-    run(*command_of(command, "Debian's varnish"))
+    run("varnishadm", "-n", f"{front.folder}/varnish", "ban", "obj.status", "!=", "0")
 
 
 def reload(front: Front) -> None:

@@ -24,16 +24,15 @@ import werkzeug
 import maintenance_wsgi
 from maintenance_wsgi import MaintenanceMode
 from tests.support.http import Connection, Listener, ask
+from tests.support.needs import need
 from tests.support.processes import (
     APPLICATIONS,
     COMMAND,
-    PATH,
     ROOT,
-    free_port,
+    held_port,
     meanwhile,
     run,
     running,
-    skip_without,
     unmeasured,
 )
 
@@ -42,7 +41,6 @@ pytestmark = pytest.mark.servers
 EXEMPT = [("X-Forwarded-For", "203.0.113.66, 203.0.113.7")]
 STRANGER = [("X-Forwarded-For", "203.0.113.7, 198.51.100.1")]
 SHOP = APPLICATIONS / "live_shop.py"
-PACKAGES = {"apache2": "Debian's apache2 and libapache2-mod-wsgi-py3"}
 UPLOAD = 60 * 1024 * 1024
 APACHE = """
 ServerName localhost
@@ -192,30 +190,24 @@ def started(
     """Start a server as its users do; its files are in `folder`."""
     var = folder / "var"
     var.mkdir(exist_ok=True)
-    port, path = free_port(), str(folder / "s")
-    at = server.unix if kind == "unix" else server.tcp
-    assert at is not None
-    names = {"port": port, "path": path, "folder": folder, "application": application}
-    command = shlex.split(server.command.format(at=at.format_map(names), **names))
-    program = shutil.which(command[0], path=PATH)
-    skip_without(program, f"{command[0]} ({PACKAGES.get(command[0], 'of the test extra')})")
     environ = unmeasured() | {
         "MAINTENANCE_DIR": str(var),
         "MAINTENANCE_TRUSTED_PROXIES": "127.0.0.1, unix:",
         "MAINTENANCE_EXEMPT_PATHS": "/pid",
         "PYTHONPATH": f"{folder}:{APPLICATIONS}",
     }
-    if command[0] == "apache2":
-        write_apache_files(folder, port, application)
-    listener: Listener = path if kind == "unix" else ("127.0.0.1", port)
-    with running(
-        [str(program), *command[1:]],
-        listener,
-        folder / "log",
-        cwd=APPLICATIONS,
-        env=environ | extra,
-    ) as process:
-        yield Live(server, listener, var, process)
+    at = server.unix if kind == "unix" else server.tcp
+    assert at is not None
+    with held_port() as port:
+        names = {"port": port, "path": folder / "s", "folder": folder, "application": application}
+        name, *options = shlex.split(server.command.format(at=at.format_map(names), **names))
+        command = [need(name), *options]
+        if name == "apache2":
+            write_apache_files(folder, port, application)
+        listener: Listener = str(folder / "s") if kind == "unix" else ("127.0.0.1", port)
+        environ |= extra
+        with running(command, listener, folder / "log", cwd=APPLICATIONS, env=environ) as process:
+            yield Live(server, listener, var, process)
 
 
 def write_apache_files(folder: Path, port: int, application: str) -> None:
@@ -428,7 +420,7 @@ def test_waitress_by_itself_takes_the_header_away(tmp_path: Path) -> None:
     with started(server, "tcp", tmp_path, "live_shop:application") as live:
         live.mode.enable(exemptions=["203.0.113.7"])
         assert ask(live.listener, "/", "GET", EXEMPT).mark == "on"
-        assert "did not send the configured header" in (tmp_path / "log").read_text()
+        assert "the trusted proxy did not send it" in (tmp_path / "log").read_text()
 
 
 def test_uwsgi_forgets_who_is_connected(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.cli import main
 from tests.support.commands import invoke
 from tests.support.data import load_cases
-from tests.support.processes import run, skip_without_root
+from tests.support.needs import need_root
+from tests.support.processes import run
 
 pytestmark = pytest.mark.usefixtures("var")
 
@@ -428,7 +429,7 @@ def test_directory_that_cannot_serve_is_refused(directory: str, tmp_path: Path) 
 
 
 def test_directory_that_cannot_be_listed_is_enough() -> None:
-    skip_without_root()
+    need_root()
     with TemporaryDirectory() as directory:
         os.chmod(directory, 0o711)  # noqa: S103 (others may search it, and not list it)
         os.setresuid(65534, 65534, 0)

@@ -8,7 +8,7 @@ import pytest
 
 from maintenance_wsgi.state.users import current_user
 from tests.support.commands import invoke
-from tests.support.processes import skip_without_root
+from tests.support.needs import need_root
 
 GOOD_PAGE = """<!DOCTYPE html><html lang="en"><head><title>Soon</title>
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
@@ -181,7 +181,7 @@ def test_bad_value_is_named(arguments: list[str], named: str, var: Path) -> None
 
 
 def test_other_user_must_reach_and_read_the_files(open_tmp_path: Path) -> None:
-    skip_without_root()
+    need_root()
     var = open_tmp_path / "var"
     var.mkdir()
     ip_list = var / ".maintenance.ip"
@@ -214,7 +214,7 @@ def acting_as_nobody() -> Iterator[None]:
 
 
 def test_user_who_may_not_write_or_read_is_told(open_tmp_path: Path) -> None:
-    skip_without_root()
+    need_root()
     var = open_tmp_path / "var"
     var.mkdir()
     (var / ".maintenance.ip").touch(0o600)
@@ -228,7 +228,7 @@ def test_user_who_may_not_write_or_read_is_told(open_tmp_path: Path) -> None:
 
 
 def test_umask_of_a_careful_root_is_found_out(open_tmp_path: Path) -> None:
-    skip_without_root()
+    need_root()
     var = open_tmp_path / "var"
     var.mkdir()
     old = os.umask(0o077)

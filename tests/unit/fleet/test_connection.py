@@ -9,7 +9,7 @@ import pytest
 from maintenance_wsgi import ConfigError
 from maintenance_wsgi.fleet.nodes import validate_name
 from tests.support.commands import invoke_fleet
-from tests.support.processes import environ, free_port, run
+from tests.support.processes import environ, held_port, run
 
 # It stands in URLs that are wrong in many ways, and must never be seen.
 SECRET = "hunter2%21"  # noqa: S105 (nobody's)
@@ -52,7 +52,8 @@ def test_wrong_name_is_refused(name: str) -> None:
 
 
 def test_redis_that_is_not_there() -> None:
-    result = invoke_fleet(f"redis://u:{SECRET}@127.0.0.1:{free_port()}/0", "enable")
+    with held_port() as port:
+        result = invoke_fleet(f"redis://u:{SECRET}@127.0.0.1:{port}/0", "enable")
     assert result.exit_code == 1
     assert "does not answer" in result.stderr
     assert "hunter2" not in result.output

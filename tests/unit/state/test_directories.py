@@ -11,7 +11,8 @@ from wsgiref.types import WSGIApplication
 import pytest
 
 from maintenance_wsgi import MaintenanceMiddleware
-from tests.support.processes import meanwhile, skip_without_root
+from tests.support.needs import need_root
+from tests.support.processes import meanwhile
 from tests.support.wsgi import code_for, shop
 
 EXEMPT, OTHER, STRANGER = "203.0.113.7", "203.0.113.8", "198.51.100.1"
@@ -30,7 +31,7 @@ def acting_as(user: int) -> Iterator[None]:
 @pytest.fixture
 def served() -> Iterator[Path]:
     """Make a directory that another user than root can reach."""
-    skip_without_root()
+    need_root()
     with TemporaryDirectory(prefix="shop-") as name:
         Path(name).chmod(0o755)
         var = Path(name, "var")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from maintenance_wsgi.state.files import open_directory, read_file
-from tests.support.processes import meanwhile, skip_without_root
+from tests.support.needs import need_root
+from tests.support.processes import meanwhile
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_replace_refuses_a_loop_of_links(path: Path) -> None:
 
 
 def test_replace_keeps_the_owner(path: Path) -> None:
-    skip_without_root()
+    need_root()
     path.write_bytes(b"one")
     os.chown(path, 12345, 54321)
     replace(path, b"two")

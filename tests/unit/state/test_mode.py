@@ -11,13 +11,7 @@ from typing import Any
 
 import pytest
 
-from maintenance_wsgi import (
-    ConfigError,
-    ConfigTypeError,
-    EntryError,
-    MaintenanceMode,
-    StateError,
-)
+from maintenance_wsgi import ConfigError, ConfigTypeError, EntryError, MaintenanceMode, StateError
 
 LATER = datetime.now(UTC) + timedelta(minutes=40)
 

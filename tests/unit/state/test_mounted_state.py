@@ -2,15 +2,15 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
 from tests.support.commands import invoke
-from tests.support.processes import run, skip_without_root
+from tests.support.mounts import mounted
+from tests.support.processes import run
 from tests.support.wsgi import call, make_environ, shop
 
 FLAG, LIST = ".maintenance.flag", ".maintenance.ip"
@@ -116,17 +116,6 @@ def test_command_reads_it(config_map: ConfigMap, var: Path) -> None:
     )
 
 
-@contextmanager
-def read_only(var: Path) -> Iterator[None]:
-    skip_without_root()
-    run("mount", "--bind", var, var)
-    try:
-        run("mount", "-o", "remount,bind,ro", var)
-        yield
-    finally:
-        run("umount", var)
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -147,7 +136,8 @@ def test_command_cannot_write_it_and_says_where_to(
     else:
         config_map.apply(ip="203.0.113.7")
     before = {name: (var / name).read_text() for name in os.listdir(var) if name[1] != "."}
-    with read_only(var):
+    with mounted(var, "--bind", var):
+        run("mount", "-o", "remount,bind,ro", var)
         result = invoke("--dir", str(var), *arguments)
         found = {name: (var / name).read_text() for name in os.listdir(var) if name[1] != "."}
     unchanged = [["enable"], ["run", "true"]] if is_on else [["disable"]]

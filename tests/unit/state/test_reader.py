@@ -12,16 +12,12 @@ from typing import Any
 
 import pytest
 
-from maintenance_wsgi import (
-    ConfigError,
-    ConfigTypeError,
-    MaintenanceMode,
-    StateError,
-)
+from maintenance_wsgi import ConfigError, ConfigTypeError, MaintenanceMode, StateError
 from maintenance_wsgi.networks import Address
 from maintenance_wsgi.state.flag import Window
 from maintenance_wsgi.state.reader import StateReader
-from tests.support.processes import run, skip_without_root, unmeasured
+from tests.support.needs import need_root
+from tests.support.processes import run, unmeasured
 
 
 class Bytes:
@@ -287,7 +283,7 @@ def test_last_known_answer_stands_where_the_directory_cannot_be_searched(
 
 
 def test_user_without_the_right_to_search_is_named(var: Path) -> None:
-    skip_without_root()
+    need_root()
     program = """
         import os, sys
         from maintenance_wsgi import StateError
