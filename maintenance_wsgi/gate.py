@@ -34,6 +34,9 @@ class Decision(NamedTuple):
     window: Window | None = None  # what the flag says; None unless the request is blocked
 
 
+_EXEMPT_PATH = Decision(Outcome.EXEMPT_PATH)
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """Decides from the path, the client and the two files."""
@@ -49,7 +52,7 @@ class Gate:
         `OFF` unless the path or the client is exempt.
         """
         if self.exempt_paths.match(environ):
-            return Decision(Outcome.EXEMPT_PATH)
+            return _EXEMPT_PATH
         resolution = self.resolver.resolve(environ)
         if resolution.client is not None and self.reader.exempts(resolution.client):
             return Decision(Outcome.EXEMPT_CLIENT, resolution)

@@ -69,6 +69,8 @@ class StateReader:
             flag = os.stat(self.flag_path)
         except NOT_FOUND:
             flag = None
+            if self._last_flag is None and not self._last_warning:
+                return None
             # A link being switched and a swap of a ConfigMap lose a look now and then.
             if self._last_flag and not self._is_removed():
                 return self._last_flag
