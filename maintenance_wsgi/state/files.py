@@ -9,6 +9,7 @@ import errno
 import fcntl
 import logging
 import os
+import pwd
 import secrets
 import stat
 import sys
@@ -21,6 +22,7 @@ NOT_FOUND = (FileNotFoundError, NotADirectoryError)
 _logger = logging.getLogger("maintenance_wsgi")
 _LOCK_SECONDS = 5
 _MAX_LINKS = 40  # the kernel's own limit
+_NO_GROUP = 65534
 _SHARED = stat.S_IWGRP | stat.S_IWOTH
 # The number of the system call setgroups, which glibc's own function makes for every thread.
 _SETGROUPS = {"x86_64": 116, "i686": 206, "armv7l": 206, "s390x": 206, "ppc64le": 81}
@@ -350,7 +352,12 @@ def _narrowed(rights: _Rights | None, directory: os.stat_result) -> _Rights | No
     """Return the rights to act in a directory: root's end at the first one of another user."""
     if rights or os.geteuid() or directory.st_uid == 0:
         return rights
-    return _Rights(directory.st_uid, directory.st_gid)
+    # Not the directory's group: that may be root's, who could then read what root's group can.
+    try:
+        gid = pwd.getpwuid(directory.st_uid).pw_gid
+    except KeyError:
+        gid = _NO_GROUP
+    return _Rights(directory.st_uid, gid)
 
 
 def _acting_with(rights: _Rights | None) -> AbstractContextManager[None]:

@@ -56,7 +56,7 @@ def hostile(base: Path) -> Path:
     """Make a directory that belongs to www-data."""
     directory = base / "var"
     directory.mkdir()
-    chown(directory, WWW_DATA, WWW_DATA)
+    chown(directory, WWW_DATA, 0)  # as `chown www-data var` leaves it
     return directory
 
 
