@@ -163,7 +163,8 @@ def intended_networks(value: str) -> str:
             is_ascending = IPAddress(match[1]) <= IPAddress(match[2])
             return _joined(iprange_to_cidrs(match[1], match[2])) if is_ascending else ""
         if match := _NETMASK.fullmatch(value):
-            return _joined([IPNetwork(f"{match[1]}/{match[2]}").cidr])
+            network = format_network(IPNetwork(f"{match[1]}/{match[2]}").cidr)
+            return network if network != value else ""
         if valid_glob(value):
             return _joined(glob_to_cidrs(value))
     address = parse_forwarded_address(value)

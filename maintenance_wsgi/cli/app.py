@@ -212,7 +212,9 @@ def main(ctx: click.Context) -> None:
     logger.addHandler(handler)
 
 
-quiet_option = target_option("-q", "--quiet", is_flag=True, help="Print nothing on success.")
+quiet_option: Decorator = target_option(
+    "-q", "--quiet", is_flag=True, help="Print nothing on success."
+)
 
 
 def with_target(command: Callable[..., None]) -> Callable[..., None]:

@@ -110,10 +110,14 @@ class StateReader:
 
     def window(self, flag: os.stat_result) -> Window | None:
         """Return what the flag file of this status says, or None if it has been removed since."""
-        try:
-            return self._window.read(flag) or _DEFAULT_WINDOW
-        except NOT_FOUND:
-            return _DEFAULT_WINDOW if self.flag() else None
+        found: os.stat_result | None = flag
+        for _ in range(2):  # a swap of a ConfigMap loses one look
+            if found is None:
+                return None
+            with suppress(*NOT_FOUND):
+                return self._window.read(found) or _DEFAULT_WINDOW
+            found = self.flag()
+        return _DEFAULT_WINDOW if found else None
 
     def exempts(self, address: Address) -> bool:
         """Tell whether the list in force holds `address`."""

@@ -92,5 +92,5 @@ main()
         command = [sys.executable, "-c", program, "--dir", name, "enable"]
         result = run(*command, env=unmeasured(), code=1)
         assert os.listdir(name) == []
-    assert "nobody cannot change the state" in result.stderr
+    assert "nobody cannot access it: Permission denied" in result.stderr
     assert "Permission denied" in result.stderr

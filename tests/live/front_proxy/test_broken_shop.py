@@ -296,7 +296,7 @@ def test_client_that_leaves_ends_the_shops_work(broken: Place) -> None:
         pytest.param({"SHOP": "http://[::::]"}, "SHOP: 'http://[::::]' is not", id="ipv6"),
         pytest.param({"SHOP_TIMEOUT": "1m"}, "SHOP_TIMEOUT: '1m' is not a valid", id="timeout"),
         pytest.param({"SHOP_TIMEOUT": "0"}, "SHOP_TIMEOUT: '0' is not a valid", id="no-time"),
-        pytest.param({"MAINTENANCE_DIRECTORY": "x"}, "MAINTENANCE_DIRECTORY", id="unknown"),
+        pytest.param({"MAINTENANCE_DR": "x"}, "MAINTENANCE_DR: unknown option", id="mistyped"),
         pytest.param({"MAINTENANCE_TRUSTED_PROXIES": "*"}, "trusted_proxies: '*'", id="trust"),
     ],
 )

@@ -215,7 +215,8 @@ def test_unit_of_the_readme_starts_the_proxy(folder: Path, shop_var: Path, php: 
     variables |= {"SHOP": f"http://{php[0]}:{php[1]}", "MAINTENANCE_DIR": str(shop_var)}
     program, log = PROGRAMS / Path(command).name, folder / "unit.log"
     with held_port() as port:
-        place, environ = ("127.0.0.1", port), unmeasured(**variables, BIND=f"127.0.0.1:{port}")
+        place = ("127.0.0.1", port)
+        environ = unmeasured(**variables | {"BIND": f"127.0.0.1:{port}"})
         with running([program], place, log, cwd=EXAMPLE, env=environ):
             assert ask(place)["X-Shop"] == "here"
 
