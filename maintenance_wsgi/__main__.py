@@ -5,7 +5,7 @@ import sys
 from contextlib import suppress
 
 # The interpreter looks for modules in the working directory first. If that is a web application's
-# directory, whoever may write there would run code as the operator.
+# directory, every user who may write there would run code as the operator.
 with suppress(OSError):
     sys.path[:] = [path for path in sys.path if path not in {"", os.getcwd()}]
 

@@ -1,7 +1,7 @@
 """`.maintenance.ip`: read leniently about spelling, strictly about doubt; written as Magento does.
 
-An address that somebody has commented out, in whatever way, or only mentions in a note, must not
-be exempt. So what follows an unreadable word in its piece of a line is not believed.
+An address that an operator commented out, in any tool's way, or only mentioned in a note must not
+be exempt. So the rest of a piece is not believed after its first unreadable word.
 """
 
 import re

@@ -204,7 +204,7 @@ class File:
         holder, rights = self._directory, self._entry.rights
         if status.st_uid in {holder.st_uid, 0, rights.uid if rights else os.geteuid()}:
             return True
-        # Into a private directory nobody else could have put the file.
+        # No other user could put the file into a private directory.
         return not (rights or self.is_linked or holder.st_mode & _SHARED)
 
     def without_broken_link(self) -> "File":
@@ -240,7 +240,7 @@ class File:
                 os.replace(temporary.name, name, src_dir_fd=parent, dst_dir_fd=parent)
         except BaseException as error:
             if isinstance(error, OSError):
-                error.filename = self._entry.name  # nobody knows the temporary name
+                error.filename = self._entry.name  # the temporary name says nothing
             with suppress(OSError):
                 _remove(temporary)
             raise
@@ -352,7 +352,7 @@ def _narrowed(rights: _Rights | None, directory: os.stat_result) -> _Rights | No
     """Return the rights to act in a directory: root's end at the first one of another user."""
     if rights or os.geteuid() or directory.st_uid == 0:
         return rights
-    # Not the directory's group: that may be root's, who could then read what root's group can.
+    # Not the directory's group: if that is root's, files of root's group could be read.
     try:
         gid = pwd.getpwuid(directory.st_uid).pw_gid
     except KeyError:

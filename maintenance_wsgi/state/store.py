@@ -91,7 +91,7 @@ class FileStore:
             if after.flag != before.flag and not isinstance(after.flag, StateError):
                 writes.enter_context(flag.without_broken_link().replaced(after.flag))
             if isinstance(after.exemptions, bytes) and after.exemptions != before.exemptions:
-                # Magento's own `--add` fails on an empty file, so that an empty list is no file.
+                # Magento's own `--add` fails on an empty file, so an empty list has no file.
                 # But deploy tools link the list between releases, and the link must stay.
                 data = after.exemptions or (b"" if listed.is_linked else None)
                 writes.enter_context(listed.replaced(data))
