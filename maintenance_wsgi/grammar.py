@@ -24,8 +24,12 @@ def header(environ: Mapping[str, Any], key: str) -> str:
 
 
 def request_path(environ: Mapping[str, Any]) -> str:
-    """Return the path of a request: `SCRIPT_NAME` and `PATH_INFO` (PEP 3333)."""
-    return f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
+    """Return the path that the wrapped application routes by, as latin-1 (PEP 3333).
+
+    `SCRIPT_NAME` is left out: servers and `ProxyFix` let clients set it.
+    """
+    path = environ.get("PATH_INFO")
+    return path if isinstance(path, str) else ""
 
 
 def printable(value: object, limit: int = 80) -> str:

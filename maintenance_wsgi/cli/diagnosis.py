@@ -62,7 +62,9 @@ def explain(  # noqa: PLR0913 (the options of the middleware)
     """
     resolver = ClientIPResolver(trusted_proxy, client_ip_header)
     gate = Gate(StateReader(target.directory()), resolver, ExemptPaths(exempt_path))
-    environ = {"REMOTE_ADDR": address, "PATH_INFO": path}
+    # PEP 3333: the environ holds the path's bytes, decoded as latin-1.
+    latin = path.encode("utf-8", "surrogateescape").decode("latin-1")
+    environ = {"REMOTE_ADDR": address, "PATH_INFO": latin}
     for name, value in header:  # equal names share one value, as servers put them there
         environ[name] = f"{environ[name]}, {value}" if name in environ else value
     found = explain_request(environ, gate)

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from maintenance_wsgi.gate import Gate
-from maintenance_wsgi.grammar import environ_key, header, printable
+from maintenance_wsgi.grammar import environ_key, header, printable, request_path
 from maintenance_wsgi.networks import is_public
 from maintenance_wsgi.request.client_ip import (
     ClientIPResolver,
@@ -44,6 +44,10 @@ def likely_causes(
 ) -> Iterator[str]:
     """Yield a hint for each usual mistake that a blocked request shows."""
     yield from _trust_causes(environ, gate.resolver, resolution)
+    path = request_path(environ)
+    for near in (path.removesuffix("/"), f"{path}/"):
+        if near != path and gate.exempt_paths.match({"PATH_INFO": near}):
+            yield f"the path is one slash away from '{printable(near)}', which is exempt"
     for name, key in _HEADER_KEYS.items():
         if key != gate.resolver.key:
             for _, address in islice(header_entries(key, header(environ, key)), _MAX_HOPS):
@@ -70,7 +74,10 @@ def _trust_causes(
         if is_unix_peer(peer_of(environ)):
             yield f"the peer {peer} is a Unix socket; if it is your proxy's, trust 'unix:'"
         else:
-            yield f"the peer {peer} is not an IP address, so the client is unknown"
+            yield (
+                f"the server calls its peer '{peer}', which is not an IP address and not known for"
+                " a Unix socket, so the client is unknown"
+            )
     elif reason is Reason.NO_HEADER:
         yield (
             f"{name} is missing: the trusted proxy did not send it; configure the proxy,"

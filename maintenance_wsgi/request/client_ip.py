@@ -7,6 +7,7 @@ entry that cannot be read ends the search, and the client is unknown. Skipping t
 another header or returning the proxy's address would let strangers in.
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
@@ -21,6 +22,7 @@ from maintenance_wsgi.grammar import OWS, TOKEN, environ_key
 from maintenance_wsgi.networks import (
     Address,
     format_network,
+    parse_address,
     parse_forwarded_address,
     parse_network,
 )
@@ -28,8 +30,9 @@ from maintenance_wsgi.request.forwarded import forwarded_entries
 
 _UNIX = "unix:"
 # What servers report as the peer of a Unix socket: gunicorn and cheroot an empty string, waitress
-# "localhost", werkzeug "<local>", uWSGI "0.0.0.0", others "@" or nothing at all.
-_UNIX_PEERS = {"", "localhost", "<local>", "0.0.0.0", "@"}  # noqa: S104 (compared with, not bound)
+# "localhost", werkzeug "<local>", uWSGI "0.0.0.0", eventlet "unix", others "@" or nothing at all.
+_UNIX_PEERS = {"", "localhost", "<local>", "0.0.0.0", "@", "unix"}  # noqa: S104 (not bound)
+_CLOUDFRONT = "HTTP_CLOUDFRONT_VIEWER_ADDRESS"
 # Number of cached resolutions, and the longest header value that is cached (characters).
 _CACHE_SIZE, _MAX_CACHED_LENGTH = 1024, 300
 
@@ -85,10 +88,10 @@ class ClientIPResolver:
             raise ConfigTypeError(
                 f"client_ip_header: {header!r} is not a string; pass a header name"
             )
-        if not TOKEN.fullmatch(header):
+        if not TOKEN.fullmatch(header) or "_" in header:
             raise ConfigError(
-                f"client_ip_header: {header!r} is not a valid header name; use X-Forwarded-For,"
-                " Forwarded or the one header that your proxy sets"
+                f"client_ip_header: {header!r} is not a valid header name;"
+                f" use {_header_spelling(header)}"
             )
         self.header: str = header
         self.key: str = environ_key(header)
@@ -174,6 +177,14 @@ def _trusted_network(entry: str) -> IPNetwork:
     return network
 
 
+def _header_spelling(name: str) -> str:
+    """Return what was meant by the name of an environ's key, which servers and proxies drop."""
+    if not re.fullmatch(r"(HTTP_)?[A-Za-z_]+", name) or name == "REMOTE_ADDR":
+        return "X-Forwarded-For, Forwarded or the one header that your proxy sets"
+    words = name.removeprefix("HTTP_").replace("_", "-").title()
+    return words.replace("Ip", "IP").replace("Cf-", "CF-")
+
+
 def peer_of(environ: Mapping[str, Any]) -> object:
     """Return what the server reports as the other end of the connection, of whatever type."""
     # A ProxyFix outside has overwritten REMOTE_ADDR from a header, and kept the peer here.
@@ -192,8 +203,18 @@ def header_entries(key: str, value: str) -> Iterator[tuple[str, Address | None]]
     """Yield each entry of a header's stripped value from the right, and the address it spells."""
     if not value:
         return iter(())
-    split = _LIST_HEADERS.get(key)
-    return split(value) if split else iter([(value, parse_forwarded_address(value))])
+    if split := _LIST_HEADERS.get(key):
+        return split(value)
+    parse = _parse_viewer_address if key == _CLOUDFRONT else parse_forwarded_address
+    return iter([(value, parse(value))])
+
+
+def _parse_viewer_address(value: str) -> Address | None:
+    # CloudFront writes `address:port` and does not bracket IPv6: a port of four digits would be
+    # read as the last group of another client's address.
+    host, _, port = value.rpartition(":")
+    address = parse_address(host) if re.fullmatch("[0-9]{1,5}", port) else None
+    return address if address and address.value else None
 
 
 def _forwarded_for_entries(value: str) -> Iterator[tuple[str, Address | None]]:

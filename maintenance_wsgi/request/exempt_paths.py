@@ -10,7 +10,7 @@ from maintenance_wsgi.grammar import request_path
 
 
 class ExemptPaths:
-    """Matches a request's path.
+    """Matches a request's `PATH_INFO`: paths are relative to the wrapped application.
 
     Args:
         entries: paths that begin with `/`. An entry that ends in `/` covers every path below it;
@@ -23,7 +23,7 @@ class ExemptPaths:
         self._prefixes = tuple(path for path in paths if path.endswith("/"))
 
     def match(self, environ: Mapping[str, Any]) -> bool:
-        """Tell whether the path of a request, `SCRIPT_NAME` and `PATH_INFO`, is exempt."""
+        """Tell whether the path of a request is exempt."""
         if not self._exact and not self._prefixes:
             return False
         path = request_path(environ)
@@ -33,6 +33,13 @@ class ExemptPaths:
 
 
 def _validated(entry: str) -> str:
+    if wrong := re.search(r"[*;$\\\s]", entry):
+        spelling = re.sub(r"[*;$\\\s].*", "", entry, flags=re.DOTALL)
+        raise ConfigError(
+            f"exempt_paths: {entry!r} holds {wrong[0]!r}, but there are no wildcards; use"
+            f" {spelling if spelling > '/' else '/api/'!r}; a path that ends in '/' covers every"
+            " path below it"
+        )
     if not re.fullmatch(r"/[^?#\0\ud800-\udfff]*", entry):
         raise ConfigError(
             f"exempt_paths: {entry!r} is not a valid path; use '/healthz',"

@@ -1,43 +1,55 @@
 """Headers that mark an exempt answer, and keep it out of shared caches if it is for one client.
 
 Each function takes the server's `start_response`, and then what an application passes to it
-(PEP 3333).
+(PEP 3333), by position or by name. The server gets just the arguments that the application gave:
+middleware below may take no `exc_info`.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from wsgiref.types import StartResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from _typeshed import OptExcInfo
 
-    Headers = list[tuple[str, str]]
-    ExcInfo = OptExcInfo | None
-
+    Exc = OptExcInfo | None
+_Headers = list[tuple[str, str]]
 _MARK = "x-maintenance-mode"
 _EXEMPT = ("X-Maintenance-Mode", "exempt")
-_PRIVATE_EXEMPT = [("Cache-Control", "private, no-store"), _EXEMPT]
+_PRIVATE_EXEMPT = [("Cache-Control", "private, no-cache"), _EXEMPT]
 # Headers that let a cache store an answer whatever Cache-Control says. RFC 9213 gives each kind of
 # cache a "...-Cache-Control" of its own; nginx obeys X-Accel-Expires, Akamai Edge-Control.
 _CACHE_HEADERS = {"expires", "surrogate-control", "x-accel-expires", "edge-control"}
 
 
 def start_exempt_path(
-    start_response: StartResponse, status: str, headers: "Headers", /, exc_info: "ExcInfo" = None
-) -> "Callable[[bytes], object]":
+    start_response: StartResponse,
+    /,
+    status: str,
+    headers: _Headers,
+    *exc_info: "Exc",
+    **named: "Exc",
+) -> Callable[[bytes], object]:
     """Start the answer for an exempt path: all clients may see it, so caches may store it."""
     kept = [header for header in headers if header[0].lower() != _MARK]
-    return start_response(status, [*kept, _EXEMPT], exc_info)
+    return start_response(status, [*kept, _EXEMPT], *exc_info, *named.values())
 
 
 def start_exempt_client(
-    start_response: StartResponse, status: str, headers: "Headers", /, exc_info: "ExcInfo" = None
-) -> "Callable[[bytes], object]":
-    """Start the answer for an exempt client: a cache must not serve it to blocked clients."""
+    start_response: StartResponse,
+    /,
+    status: str,
+    headers: _Headers,
+    *exc_info: "Exc",
+    **named: "Exc",
+) -> Callable[[bytes], object]:
+    """Start the answer for an exempt client: a cache must not serve it to blocked clients.
+
+    `no-cache` and not `no-store`: a browser must be able to go back to a page made by POST.
+    """
     kept = [header for header in headers if not _is_replaced(header[0])]
-    return start_response(status, kept + _PRIVATE_EXEMPT, exc_info)
+    return start_response(status, kept + _PRIVATE_EXEMPT, *exc_info, *named.values())
 
 
 # An application sends the same few names in each answer.

@@ -48,6 +48,8 @@ class UnavailableResponse:
             ("Vary", ", ".join(["Accept", "Accept-Language", *self._cors.vary])),
             ("X-Robots-Tag", "noindex"),
             ("X-Maintenance-Mode", "on"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "no-referrer"),
         ]
         self._catalogs = load_catalogs()
         self._languages = tuple(self._catalogs)

@@ -106,7 +106,7 @@ def test_wrapped_framework(framework_application: WSGIApplication, mode: Mainten
     mode.enable(exemptions=["192.0.2.9"])
     exempt = call(framework_application)
     assert (exempt.code, exempt.body, exempt.mark) == (200, b"exempt: True", "exempt")
-    assert exempt["Cache-Control"] == "private, no-store"
+    assert exempt["Cache-Control"] == "private, no-cache"
     assert call(framework_application, make_environ(path="/nowhere")).code == 404
     assert call(framework_application, make_environ("192.0.2.10")).code == 503
     mode.disable()

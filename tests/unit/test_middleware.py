@@ -82,7 +82,7 @@ def test_exempt_answer_is_for_nobody_else(wrap: Wrap, flag: Path, ip_list: Path)
     ip_list.write_text(EXEMPT)
     answer = call(wrap(), make_environ(EXEMPT))
     assert sorted(answer.headers) == [
-        ("Cache-Control", "private, no-store"),
+        ("Cache-Control", "private, no-cache"),
         ("Content-Type", "text/plain"),
         ("X-Maintenance-Mode", "exempt"),
     ]
@@ -125,7 +125,10 @@ def test_application_may_be_named_with_dots(name: str, var: Path) -> None:
         ("", "/webhooks/", True),
         ("", "/webhooks/stripe", True),
         ("", "/webhooks/stripe/", True),
-        ("/webhooks", "/stripe", True),
+        ("/webhooks", "/stripe", False),
+        ("/webhooks", "/admin/orders", False),
+        ("/healthz", "", False),
+        ("/mounted", "/healthz", True),
         ("", "/webhooks", False),
         ("", "/webhooksx", False),
         ("", "/x/webhooks/", False),
@@ -192,7 +195,62 @@ def test_write_and_late_start_of_exempt_answers_work(flag: Path, ip_list: Path) 
     ip_list.write_text(EXEMPT)
     answer = call(MaintenanceMiddleware(application, flag.parent), make_environ(EXEMPT))
     assert answer.body == b"written yielded"
-    assert answer["Cache-Control"] == "private, no-store"
+    assert answer["Cache-Control"] == "private, no-cache"
+
+
+def two_arguments(application: WSGIApplication) -> WSGIApplication:
+    """Wrap an application as the documentation of mod_wsgi does."""
+
+    def wrapped(environ: WSGIEnvironment, start_response: Any) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]]) -> Any:
+            return start_response(status, headers)
+
+        return application(environ, start)  # type: ignore[arg-type] # takes two, as documented
+
+    return wrapped
+
+
+def by_name(_: WSGIEnvironment, start_response: Any) -> Iterable[bytes]:
+    start_response(status="200 OK", headers=[("Content-Type", "text/plain")])
+    return [b"by name"]
+
+
+def half_by_name(_: WSGIEnvironment, start_response: Any) -> Iterable[bytes]:
+    start_response("200 OK", headers=[("Content-Type", "text/plain")], exc_info=None)
+    return [b"half"]
+
+
+@pytest.mark.parametrize("application", [shop, by_name, half_by_name])
+@pytest.mark.parametrize("peer", [EXEMPT, "198.51.100.9"], ids=["client", "path"])
+def test_exempt_answer_starts_with_just_the_arguments_of_the_application(
+    peer: str, application: WSGIApplication, flag: Path, ip_list: Path
+) -> None:
+    flag.touch()
+    ip_list.write_text(EXEMPT)
+    gate = MaintenanceMiddleware(application, flag.parent, exempt_paths=["/healthz"])
+    outer = gate if application is half_by_name else two_arguments(gate)
+    path = "/" if peer == EXEMPT else "/healthz"
+    answer = call(outer, make_environ(peer, path))
+    assert (answer.code, answer.mark) == (200, "exempt")
+
+
+@pytest.mark.parametrize(
+    ("entry", "spelling"),
+    [
+        ("/api/*", "'/api/'"),
+        ("/healthz;/api/", "'/healthz'"),
+        ("/healthz$", "'/healthz'"),
+        ("/a b", "'/a'"),
+        ("\\api", "'/api/'"),
+        ("*", "'/api/'"),
+        ("/api\n", "'/api'"),
+    ],
+)
+def test_wildcard_in_an_exempt_path_is_refused_with_the_right_spelling(
+    entry: str, spelling: str, var: Path
+) -> None:
+    with pytest.raises(ConfigError, match=f"no wildcards; use {spelling}"):
+        MaintenanceMiddleware(shop, var, exempt_paths=[entry])
 
 
 def test_second_start_with_exc_info_is_private_too(flag: Path, ip_list: Path) -> None:
@@ -209,7 +267,7 @@ def test_second_start_with_exc_info_is_private_too(flag: Path, ip_list: Path) ->
     ip_list.write_text(EXEMPT)
     answer = call(MaintenanceMiddleware(application, flag.parent), make_environ(EXEMPT))
     assert answer.status == "500 Broken"
-    assert answer.all("Cache-Control") == ["private, no-store"]
+    assert answer.all("Cache-Control") == ["private, no-cache"]
 
 
 def test_file_wrapper_reaches_the_server(flag: Path, ip_list: Path) -> None:

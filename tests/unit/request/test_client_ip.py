@@ -214,3 +214,45 @@ def test_reasons_keep_their_names() -> None:
         "empty_entry",
         "unreadable_entry",
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "client"),
+    [
+        ("203.0.113.7:46532", "203.0.113.7"),
+        ("2001:db8:1:2:aaaa:bbbb:cccc:dddd:46532", "2001:db8:1:2:aaaa:bbbb:cccc:dddd"),
+        ("2001:db8:1:2::9:46532", "2001:db8:1:2::9"),
+        ("2001:db8:5::9:4653", "2001:db8:5::9"),
+        ("2001:db8:5::beef:1234", "2001:db8:5::beef"),
+        ("203.0.113.7", None),
+        ("203.0.113.7:80:90", None),
+        ("2001:db8:5::beef", None),
+        (":80", None),
+        ("0.0.0.0:80", None),
+    ],
+)
+def test_viewer_address_is_cut_at_its_last_colon(value: str, client: str | None) -> None:
+    resolver = ClientIPResolver(TRUSTED, "CloudFront-Viewer-Address")
+    environ = {"REMOTE_ADDR": "10.0.0.1", "HTTP_CLOUDFRONT_VIEWER_ADDRESS": value}
+    found = resolver.resolve(environ)
+    assert (found.client and str(found.client)) == client
+    assert [hop.text for hop in found.hops] == [value]
+
+
+@pytest.mark.parametrize(
+    ("name", "spelling"),
+    [
+        ("HTTP_X_REAL_IP", "use X-Real-IP"),
+        ("X_Forwarded_For", "use X-Forwarded-For"),
+        ("HTTP_CF_CONNECTING_IP", "use CF-Connecting-IP"),
+        ("REMOTE_ADDR", "use X-Forwarded-For, Forwarded or"),
+    ],
+)
+def test_key_of_an_environ_is_refused_with_the_right_spelling(name: str, spelling: str) -> None:
+    with pytest.raises(ConfigError, match=spelling):
+        ClientIPResolver(TRUSTED, name)
+
+
+def test_peer_of_eventlets_unix_socket_is_trusted_as_one() -> None:
+    environ = {"REMOTE_ADDR": "unix", "HTTP_X_FORWARDED_FOR": "203.0.113.7"}
+    assert str(ClientIPResolver(["unix:"]).resolve(environ).client) == "203.0.113.7"

@@ -2,8 +2,10 @@ import json
 import re
 import time
 import tracemalloc
+from base64 import b64encode
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,10 @@ def ask(application: WSGIApplication, **environ: Any) -> Answer:
 def test_fields_of_the_answer(application: WSGIApplication) -> None:
     answer = ask(application)
     assert answer.status == "503 Service Unavailable"
-    assert dict(answer.headers) == {
+    headers = dict(answer.headers)
+    policy = headers.pop("Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert headers == {
         "Content-Type": "text/html; charset=utf-8",
         "Content-Length": str(len(answer.body)),
         "Content-Language": "en",
@@ -40,8 +45,27 @@ def test_fields_of_the_answer(application: WSGIApplication) -> None:
         "Vary": "Accept, Accept-Language",
         "X-Robots-Tag": "noindex",
         "X-Maintenance-Mode": "on",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
         "Retry-After": "300",
     }
+
+
+@pytest.mark.parametrize("message", [None, "<style>p {}</style>", "{{ client_ip }}"])
+@pytest.mark.parametrize("language", ["en", "ar", "zh-TW"])
+def test_policy_allows_the_style_of_the_page_and_nothing_else(
+    language: str, message: str | None, application: WSGIApplication, mode: MaintenanceMode
+) -> None:
+    mode.enable(message=message)
+    answer = ask(application, HTTP_ACCEPT_LANGUAGE=language, REMOTE_ADDR="8.8.4.4")
+    (style,) = re.findall(rb"<style>(.*?)</style>", answer.body, re.DOTALL)
+    digest = b64encode(sha256(style).digest()).decode()
+    assert f"style-src 'sha256-{digest}';" in answer["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/plain"])
+def test_other_formats_have_no_policy(accept: str, application: WSGIApplication) -> None:
+    assert ask(application, HTTP_ACCEPT=accept).all("Content-Security-Policy") == []
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
