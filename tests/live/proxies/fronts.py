@@ -64,15 +64,15 @@ def serving(name: str, shared_folder: Path, host: str, header: str) -> Iterator[
     """Start an application server, as its users do, at a port or at a Unix socket."""
     environ = unmeasured() | {
         "MAINTENANCE_DIR": str(shared_folder / "var"),
-        "MAINTENANCE_TRUSTED_PROXIES": "127.0.0.1, ::1",
+        "MAINTENANCE_TRUSTED_PROXIES": "127.0.0.1, ::1, unix:",
         "MAINTENANCE_CLIENT_IP_HEADER": header,
         "PYTHONPATH": str(APPLICATIONS),
     }
     folder = new_folder(shared_folder)
-    path = str(folder / "socket") if host == "unix" else None
+    path = str(folder / "socket") if name.endswith("-unix") else None
     with held_port() as port:
-        at = f"unix:{path}" if path else f"{host}:{port}"
-        command = command_of(SERVERS[name].replace("AT", at).replace("PORT", str(port)))
+        text = SERVERS[name].replace("AT", path or f"{host}:{port}")
+        command = command_of(text.replace("PORT", str(port)))
         listener: Listener = path or ("127.0.0.1", port)
         with running(command, listener, folder / "log", cwd=APPLICATIONS, env=environ):
             yield listener

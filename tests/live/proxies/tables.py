@@ -157,8 +157,13 @@ PROXIES = {
     ),
 }
 
+UVICORN = "import a2wsgi, uvicorn, proxied_shop; uvicorn.run(" + (
+    "a2wsgi.WSGIMiddleware(proxied_shop.application)"
+)
+
 SERVERS = {
     "gunicorn": "gunicorn --threads=4 --bind=AT proxied_shop:application",
+    "gunicorn-unix": "gunicorn --threads=4 --bind=unix:AT proxied_shop:application",
     "cheroot": "cheroot --bind AT proxied_shop:application",
     "granian": "granian --interface=wsgi --blocking-threads=4 --port=PORT proxied_shop:application",
     # It closes each connection. Unless it says so, a proxy that sends one more request fails.
@@ -170,9 +175,13 @@ SERVERS = {
     " proxied_shop:application",
     "werkzeug": "python -c 'import sys, werkzeug, proxied_shop; werkzeug.run_simple("
     '"127.0.0.1", int(sys.argv[1]), proxied_shop.application, threaded=True)\' PORT',
+    "uvicorn": f"python -c '{UVICORN}, port=PORT)'",
+    "uvicorn-bare": f"python -c '{UVICORN}, port=PORT, proxy_headers=False)'",
+    "uvicorn-unix": f"python -c '{UVICORN}, uds=\"AT\")'",
+    "hypercorn": "hypercorn --bind=AT wsgi:proxied_shop:application",
 }
 
-BEHIND = ["gunicorn", "cheroot", "granian", "uwsgi", "waitress"]
+BEHIND = ["gunicorn", "cheroot", "granian", "uwsgi", "waitress", "uvicorn", "hypercorn"]
 XFF = "X-Forwarded-For"
 
 FORGED, OTHER = (XFF, EXEMPT), (XFF, "192.0.2.1")

@@ -112,12 +112,12 @@ def proxy(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "unix"])
+@pytest.mark.parametrize("server", ["gunicorn", "gunicorn-unix"])
 def test_no_field_of_a_client_changes_what_the_server_says(
-    proxy: str, host: str, start_server: StartServer, start_proxy: StartProxy
+    proxy: str, server: str, start_server: StartServer, start_proxy: StartProxy
 ) -> None:
     """Gunicorn believes some fields from a proxy on the same machine, and from any Unix socket."""
-    front = start_proxy(proxy, start_server("gunicorn", host))
+    front = start_proxy(proxy, start_server(server))
     plain = unprefixed(environ_of(front))
     assert (plain["SCRIPT_NAME"], plain["PATH_INFO"]) == ("", PATH)
     sent = [[field] for field in ALL_DROPPED + ALL_OTHERS]
@@ -125,14 +125,12 @@ def test_no_field_of_a_client_changes_what_the_server_says(
     assert [fields for fields in sent if unprefixed(environ_of(front, *fields)) != plain] == []
 
 
-@pytest.mark.parametrize(
-    ("server", "host"), [("gunicorn", "127.0.0.1"), ("gunicorn", "unix"), ("cheroot", "127.0.0.1")]
-)
+@pytest.mark.parametrize("server", ["gunicorn", "gunicorn-unix", "cheroot"])
 def test_dropped_fields_do_not_arrive(
-    proxy: str, server: str, host: str, start_server: StartServer, start_proxy: StartProxy
+    proxy: str, server: str, start_server: StartServer, start_proxy: StartProxy
 ) -> None:
     """Cheroot takes underscores for hyphens, so that each spelling would be seen."""
-    front = start_proxy(proxy, start_server(server, host))
+    front = start_proxy(proxy, start_server(server))
     plain = environ_of(front)
     sent = [[field] for field in ALL_DROPPED] + [list(DROPPED.items())]
     assert [fields for fields in sent if environ_of(front, *fields) != plain] == []

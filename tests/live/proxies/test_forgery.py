@@ -81,6 +81,10 @@ def unhardened(name: str) -> tuple[tuple[str, str], ...]:
         ("cheroot", True),
         ("granian", True),
         ("uwsgi", True),
+        ("uvicorn", False),
+        ("uvicorn-bare", True),
+        ("uvicorn-unix", True),
+        ("hypercorn", True),
     ],
 )
 def test_some_servers_are_fooled_by_a_twin_that_the_proxy_passes_on(
