@@ -157,8 +157,9 @@ PROXIES = {
     ),
 }
 
-UVICORN = "import a2wsgi, uvicorn, proxied_shop; uvicorn.run(" + (
-    "a2wsgi.WSGIMiddleware(proxied_shop.application)"
+UVICORN = (
+    "import uvicorn, proxied_shop; from a2wsgi import WSGIMiddleware;"
+    " uvicorn.run(WSGIMiddleware(proxied_shop.application)"
 )
 
 SERVERS = {

@@ -443,7 +443,7 @@ PEER = "/webhooks/peer"  # "/peer" of an application at "/webhooks"
 def test_gunicorn_believes_script_name_from_a_proxy(
     kind: str, option: str, tmp_path: Path, *, believed: bool
 ) -> None:
-    """The README names the option that the proxies' examples make needless."""
+    """The README names the option, for proxies that pass the header on."""
     server = gunicorn(f"--threads=2{option}")
     with started(server, kind, tmp_path, "live_shop:application") as live:
         plain = ask(live.listener, PEER)
@@ -460,7 +460,7 @@ def peers_over_one_connection(live: Live, client: str) -> list[str]:
     connection = Connection(live.listener)
     connection.connect()
     connection.sock.sendall(f"PROXY TCP4 {client} 127.0.0.1 4711 80\r\n".encode())
-    peers = []
+    peers: list[str] = []
     while connection.sock and len(peers) < 2:
         peers.append(json.loads(connection.ask("/peer").body)[0])
     connection.close()
@@ -479,7 +479,7 @@ def peers_over_one_connection(live: Live, client: str) -> list[str]:
 def test_gthread_forgets_the_client_of_a_proxy_line(
     options: str, peers: list[str], tmp_path: Path
 ) -> None:
-    """The README warns of it: where a release of gunicorn mends it, its row there can be shorter."""
+    """The README warns of it: where a release mends it, the row there can be shorter."""
     server = gunicorn(f"--proxy-protocol {options}")
     with started(server, "tcp", tmp_path, "live_shop:application") as live:
         assert peers_over_one_connection(live, "192.0.2.66") == peers
