@@ -34,8 +34,9 @@ class Connection(HTTPConnection):
         body: bytes | None = None,
     ) -> Answer:
         """Send a request with just these headers, doubled ones too; return the answer."""
-        self.putrequest(method, path)
-        for name, value in headers:
+        fields = list(headers)
+        self.putrequest(method, path, skip_host="Host" in dict(fields))
+        for name, value in fields:
             self.putheader(name, value)
         if body is not None:
             self.putheader("Content-Length", str(len(body)))

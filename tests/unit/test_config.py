@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
+from wsgiref.types import WSGIApplication
 
 import pytest
 from paste.deploy import loadapp
@@ -232,12 +233,37 @@ def test_paste_filter_refuses_what_it_does_not_know(ini: Path) -> None:
         loadapp(f"config:{ini}")
 
 
-def test_paste_example(var: Path, tmp_path: Path) -> None:
-    example = ROOT / "examples/paste.ini"
-    path = tmp_path / "shop.ini"
+def load_paste_example(folder: Path, pipeline: str = "maintenance shop") -> WSGIApplication:
+    """Load the example with a shop of our own."""
+    text = (ROOT / "examples/paste.ini").read_text()
     shop_of_our_own = "paste.app_factory = tests.support.wsgi:shop_factory\n"
-    path.write_text(example.read_text().replace("use = egg:shop\n", shop_of_our_own))
-    application = loadapp(f"config:{path}")
+    text = text.replace("use = egg:shop\n", shop_of_our_own)
+    text = text.replace("pipeline = maintenance shop\n", f"pipeline = {pipeline}\n")
+    path = folder / "shop.ini"
+    path.write_text(f"{text}\n[filter:prefix]\nuse = egg:PasteDeploy#prefix\n")
+    application: WSGIApplication = loadapp(f"config:{path}")
+    return application
+
+
+def test_paste_example(var: Path, tmp_path: Path) -> None:
+    application = load_paste_example(tmp_path)
     assert call(application).code == 200
     (var / ".maintenance.flag").touch()
     assert call(application).code == 503
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "fooled"),
+    [("maintenance prefix shop", False), ("prefix maintenance shop", True)],
+    ids=["gate-first", "prefix-first"],
+)
+def test_paste_prefix_before_the_gate_lets_a_forged_address_in(
+    pipeline: str, var: Path, tmp_path: Path, *, fooled: bool
+) -> None:
+    MaintenanceMode(var).enable(exemptions=["203.0.113.7"])
+    application = load_paste_example(tmp_path, pipeline)
+    exempt, stranger = "203.0.113.7", "198.51.100.9"
+    forged = make_environ("127.0.0.1", HTTP_X_FORWARDED_FOR=f"{exempt}, {stranger}")
+    assert (call(application, forged).code == 200) is fooled
+    honest = make_environ("127.0.0.1", HTTP_X_FORWARDED_FOR=f"{stranger}, {exempt}")
+    assert (call(application, honest).code == 503) is fooled

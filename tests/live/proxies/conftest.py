@@ -11,6 +11,7 @@ import pytest
 from maintenance_wsgi import MaintenanceMode
 from tests.live.proxies.fronts import Front, StartProxy, StartServer, fronting, serving
 from tests.live.proxies.tables import EXEMPT, PROXIES
+from tests.support.http import Listener
 
 
 @pytest.fixture(scope="package")
@@ -29,7 +30,7 @@ def start_server(shared_folder: Path) -> Iterator[StartServer]:
     with ExitStack() as stack:
 
         @cache
-        def start(name: str, host: str = "127.0.0.1", header: str = "X-Forwarded-For") -> int:
+        def start(name: str, host: str = "127.0.0.1", header: str = "X-Forwarded-For") -> Listener:
             return stack.enter_context(serving(name, shared_folder, host, header))
 
         yield start
@@ -43,7 +44,7 @@ def start_proxy(shared_folder: Path) -> Iterator[StartProxy]:
         @cache
         def start(
             name: str,
-            upstream: int,
+            upstream: Listener,
             listen: str = "plain",
             extra: tuple[tuple[str, str], ...] = (),
             *,

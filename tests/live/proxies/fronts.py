@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.live.proxies.tables import EXAMPLES, SERVERS, Proxy
-from tests.support.http import ask
+from tests.live.proxies.tables import EXAMPLES, SERVERS, SITE, Proxy
+from tests.support.http import Listener, ask
 from tests.support.needs import leave_out, need
 from tests.support.processes import APPLICATIONS, held_port, running, unmeasured
 from tests.support.wsgi import Answer
@@ -26,12 +26,13 @@ class Front:
     def ask(
         self, source: str, path: str = "/", *headers: tuple[str, str], method: str = "GET"
     ) -> Answer:
-        """Send a request from an address of either family."""
+        """Send a request from an address of either family, to the examples' site."""
         host = "::1" if ":" in source else "127.0.0.1"
-        return ask((host, self.port), path, method, headers, source=source)
+        fields = headers if "Host" in dict(headers) else (("Host", SITE), *headers)
+        return ask((host, self.port), path, method, fields, source=source)
 
 
-StartServer = Callable[..., int]
+StartServer = Callable[..., Listener]
 
 StartProxy = Callable[..., Front]
 
@@ -59,25 +60,27 @@ def new_folder(parent: Path) -> Path:
 
 
 @contextmanager
-def serving(name: str, shared_folder: Path, host: str, header: str) -> Iterator[int]:
-    """Start an application server, as its users do; return its port."""
+def serving(name: str, shared_folder: Path, host: str, header: str) -> Iterator[Listener]:
+    """Start an application server, as its users do, at a port or at a Unix socket."""
     environ = unmeasured() | {
         "MAINTENANCE_DIR": str(shared_folder / "var"),
-        "MAINTENANCE_TRUSTED_PROXIES": "127.0.0.1, ::1",
+        "MAINTENANCE_TRUSTED_PROXIES": "127.0.0.1, ::1, unix:",
         "MAINTENANCE_CLIENT_IP_HEADER": header,
         "PYTHONPATH": str(APPLICATIONS),
     }
-    log = new_folder(shared_folder) / "log"
+    folder = new_folder(shared_folder)
+    path = str(folder / "socket") if name.endswith("-unix") else None
     with held_port() as port:
-        text = SERVERS[name].replace("AT", f"{host}:{port}").replace("PORT", str(port))
-        listener = ("127.0.0.1", port)
-        with running(command_of(text), listener, log, cwd=APPLICATIONS, env=environ):
-            yield port
+        text = SERVERS[name].replace("AT", path or f"{host}:{port}")
+        command = command_of(text.replace("PORT", str(port)))
+        listener: Listener = path or ("127.0.0.1", port)
+        with running(command, listener, folder / "log", cwd=APPLICATIONS, env=environ):
+            yield listener
 
 
 @contextmanager
 def fronting(
-    proxy: Proxy, shared_folder: Path, upstream: int, var: Path, changes: Mapping[str, str]
+    proxy: Proxy, shared_folder: Path, upstream: Listener, var: Path, changes: Mapping[str, str]
 ) -> Iterator[Front]:
     """Start a proxy with its example."""
     folder = new_folder(shared_folder)
@@ -89,7 +92,7 @@ def fronting(
 
 
 def configure(
-    proxy: Proxy, folder: Path, port: int, upstream: int, var: Path, changes: Mapping[str, str]
+    proxy: Proxy, folder: Path, port: int, upstream: Listener, var: Path, changes: Mapping[str, str]
 ) -> list[str]:
     """Write the example for this place; return the command that starts the proxy with it."""
     names = {
@@ -97,11 +100,12 @@ def configure(
         "FRAME": folder / "frame",
         "FOLDER": folder,
         "VAR": var,
-        "UPSTREAM": upstream,
+        "UPSTREAM": upstream if isinstance(upstream, str) else upstream[1],
         "PORT": port,
     }
     site = (EXAMPLES / proxy.site).read_text(encoding="utf-8")
-    texts = replaced([proxy.command, proxy.frame, site], {**proxy.here, **changes})
+    here = {**proxy.here, **(proxy.unix if isinstance(upstream, str) else {})}
+    texts = replaced([proxy.command, proxy.frame, site], {**here, **changes})
     for name, value in names.items():
         texts = [text.replace(name, str(value)) for text in texts]
     command, frame, site = texts

@@ -9,6 +9,9 @@ from tests.support.processes import ROOT
 
 EXAMPLES = ROOT / "examples" / "proxies"
 
+# The host that the examples name.
+SITE = "shop.example"
+
 EXEMPT, STRANGER = "127.0.0.5", "127.0.0.6"
 
 # What a distribution puts around a site. Capital words are replaced, as the ports of the site are.
@@ -63,6 +66,7 @@ class Proxy:
     Attributes:
         site: the example's name.
         here: makes it reach the application and write below the test's own directory.
+        unix: what takes the place of the same keys of `here`, for an application at a Unix socket.
         plain: makes it listen at 127.0.0.1 and ::1.
         dual: makes it listen at [::] for both families.
         unhardened: takes away what drops the underscore twins.
@@ -72,6 +76,7 @@ class Proxy:
     site: str
     command: str
     here: Mapping[str, str]
+    unix: Mapping[str, str]
     plain: Mapping[str, str]
     dual: Mapping[str, str]
     unhardened: Mapping[str, str]
@@ -82,13 +87,29 @@ PROXIES = {
     "nginx": Proxy(
         "nginx.conf",
         "nginx -p FOLDER -e stderr -c FRAME",
+        here={"127.0.0.1:8000": "127.0.0.1:UPSTREAM"},
+        unix={"127.0.0.1:8000": "unix:UPSTREAM"},
+        plain={"listen 80;": "listen 127.0.0.1:PORT;", "listen [::]:80;": "listen [::1]:PORT;"},
+        dual={"listen 80;": "", "listen [::]:80;": "listen [::]:PORT ipv6only=off;"},
+        unhardened={"underscores_in_headers off;": "underscores_in_headers on;"},
+        frame=NGINX,
+    ),
+    "nginx-cached": Proxy(
+        "nginx-cached.conf",
+        "nginx -p FOLDER -e stderr -c FRAME",
         here={
             "127.0.0.1:8000": "127.0.0.1:UPSTREAM",
             "/var/cache/nginx-shop": "FOLDER/cache",
             "/srv/shop/var": "VAR",
         },
-        plain={"listen 80;": "listen 127.0.0.1:PORT;", "listen [::]:80;": "listen [::1]:PORT;"},
-        dual={"listen 80;": "", "listen [::]:80;": "listen [::]:PORT ipv6only=off;"},
+        unix={"127.0.0.1:8000": "unix:UPSTREAM"},
+        plain={"listen 80": "listen 127.0.0.1:PORT", "listen [::]:80": "listen [::1]:PORT"},
+        dual={
+            "listen 80;": "",
+            "listen 80 default_server;": "",
+            "listen [::]:80 default_server;": "listen [::]:PORT default_server ipv6only=off;",
+            "listen [::]:80;": "listen [::]:PORT;",
+        },
         unhardened={"underscores_in_headers off;": "underscores_in_headers on;"},
         frame=NGINX,
     ),
@@ -96,6 +117,7 @@ PROXIES = {
         "haproxy.cfg",
         "haproxy -W -db -f SITE",
         here={"127.0.0.1:8000": "127.0.0.1:UPSTREAM"},
+        unix={"127.0.0.1:8000": "unix@UPSTREAM"},
         plain={"bind :80": "bind 127.0.0.1:PORT", "bind [::]:80 v6only": "bind [::1]:PORT"},
         dual={"bind :80": "", "bind [::]:80 v6only": "bind [::]:PORT v4v6"},
         unhardened={"    option http-restrict-req-hdr-names delete\n": ""},
@@ -103,7 +125,8 @@ PROXIES = {
     "varnish": Proxy(
         "default.vcl",
         "varnishd -F -a :80 -n FOLDER/varnish -f SITE",
-        here={'"8000"': '"UPSTREAM"', "/srv/shop/var": "VAR"},
+        here={'.port = "8000";': '.port = "UPSTREAM";', "/srv/shop/var": "VAR"},
+        unix={'.port = "8000";': "", '.host = "127.0.0.1";': '.path = "UPSTREAM";'},
         plain={"-a :80": "-a 127.0.0.1:PORT -a [::1]:PORT"},
         dual={"-a :80": "-a :PORT"},  # at [::] it takes no IPv4, so no peer is a mapped one
         unhardened={"unset req.http.X": "# "},
@@ -112,19 +135,21 @@ PROXIES = {
         "Caddyfile",
         "caddy run --adapter caddyfile --config FRAME",
         here={"127.0.0.1:8000": "127.0.0.1:UPSTREAM"},
+        unix={"127.0.0.1:8000": "unix/UPSTREAM"},
         plain={"shop.example {": "http://:PORT {\n\tbind 127.0.0.1 ::1"},
         dual={"shop.example {": "http://:PORT {"},
-        unhardened={"header_up -X": "# "},
+        unhardened={"header_up -*_*": ""},
         frame=CADDY,
     ),
     "apache": Proxy(
         "apache.conf",
         "apache2 -DFOREGROUND -f FRAME",
         here={
-            "127.0.0.1:8000": "127.0.0.1:UPSTREAM",
+            "http://127.0.0.1:8000/": "http://127.0.0.1:UPSTREAM/",
             "/var/cache/apache2/mod_cache_disk": "FOLDER/cache",
             "/srv/shop/var": "VAR",
         },
+        unix={"http://127.0.0.1:8000/": "unix:UPSTREAM|http://localhost/"},
         plain={"*:80": "*:PORT", "Listen 80": "Listen 127.0.0.1:PORT\nListen [::1]:PORT"},
         dual={"*:80": "*:PORT", "Listen 80": "Listen [::]:PORT"},
         unhardened={"RequestHeader unset X": "# "},
@@ -132,8 +157,14 @@ PROXIES = {
     ),
 }
 
+UVICORN = (
+    "import uvicorn, proxied_shop; from a2wsgi import WSGIMiddleware;"
+    " uvicorn.run(WSGIMiddleware(proxied_shop.application)"
+)
+
 SERVERS = {
     "gunicorn": "gunicorn --threads=4 --bind=AT proxied_shop:application",
+    "gunicorn-unix": "gunicorn --threads=4 --bind=unix:AT proxied_shop:application",
     "cheroot": "cheroot --bind AT proxied_shop:application",
     "granian": "granian --interface=wsgi --blocking-threads=4 --port=PORT proxied_shop:application",
     # It closes each connection. Unless it says so, a proxy that sends one more request fails.
@@ -145,9 +176,13 @@ SERVERS = {
     " proxied_shop:application",
     "werkzeug": "python -c 'import sys, werkzeug, proxied_shop; werkzeug.run_simple("
     '"127.0.0.1", int(sys.argv[1]), proxied_shop.application, threaded=True)\' PORT',
+    "uvicorn": f"python -c '{UVICORN}, port=PORT)'",
+    "uvicorn-bare": f"python -c '{UVICORN}, port=PORT, proxy_headers=False)'",
+    "uvicorn-unix": f"python -c '{UVICORN}, uds=\"AT\")'",
+    "hypercorn": "hypercorn --bind=AT wsgi:proxied_shop:application",
 }
 
-BEHIND = ["gunicorn", "cheroot", "granian", "uwsgi", "waitress"]
+BEHIND = ["gunicorn", "cheroot", "granian", "uwsgi", "waitress", "uvicorn", "hypercorn"]
 XFF = "X-Forwarded-For"
 
 FORGED, OTHER = (XFF, EXEMPT), (XFF, "192.0.2.1")
@@ -205,7 +240,7 @@ MALFORMED = {
 PAIRS = [pytest.param(name, server, id=f"{name}-{server}") for name in PROXIES for server in BEHIND]
 
 # A near cache is on the application's machine: it looks for the flag itself. HAProxy cannot.
-NEAR = ["nginx", "varnish", "apache"]
+NEAR = ["nginx-cached", "varnish", "apache"]
 CACHES = [
     *(pytest.param(name, False, id=f"{name}-near") for name in NEAR),
     *(pytest.param(name, True, id=f"{name}-distant") for name in [*NEAR, "haproxy"]),

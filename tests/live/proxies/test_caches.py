@@ -1,13 +1,15 @@
 """What caches in front keep, and what they must not."""
 
 import signal
+from http.client import RemoteDisconnected
 from itertools import count
 
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
 from tests.live.proxies.fronts import Front, StartProxy, StartServer, is_blocked, is_exempt
-from tests.live.proxies.tables import CACHES, EXEMPT, NEAR, STRANGER
+from tests.live.proxies.tables import CACHES, EXEMPT, NEAR, PROXIES, SITE, STRANGER, XFF
+from tests.support.http import ask
 from tests.support.processes import run, wait_for
 
 pytestmark = pytest.mark.servers
@@ -47,6 +49,43 @@ def test_cache_keeps_no_page_of_an_exempt_visitor(
     number = number_of(front, cached_path)
     assert number > int(seen.body)
     assert number_of(front, cached_path) == number  # or it would be no cache that was tested
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_proxy_passes_on_that_a_page_of_an_exempt_visitor_is_private(
+    name: str,
+    cached_path: str,
+    start_server: StartServer,
+    start_proxy: StartProxy,
+    mode: MaintenanceMode,
+) -> None:
+    """Caches between the proxy and the visitors obey the header too."""
+    upstream = start_server("gunicorn")
+    front = start_proxy(name, upstream)
+    mode.enable()
+    direct = ask(upstream, cached_path, headers=[(XFF, EXEMPT)])
+    assert is_exempt(direct)
+    assert direct["Cache-Control"].startswith("private, ")
+    seen = [front.ask(EXEMPT, cached_path) for _ in range(2)]
+    assert [answer["Cache-Control"] for answer in seen] == [direct["Cache-Control"]] * 2
+    assert int(direct.body) < int(seen[0].body) < int(seen[1].body)
+
+
+@pytest.mark.parametrize("word", ["no-cache", "no-store"])
+@pytest.mark.parametrize("name", PROXIES)
+def test_either_word_keeps_a_private_page_out_of_a_cache(
+    name: str,
+    word: str,
+    cached_path: str,
+    start_server: StartServer,
+    start_proxy: StartProxy,
+    mode: MaintenanceMode,
+) -> None:
+    assert not mode.is_enabled()
+    front = start_proxy(name, start_server("gunicorn"))
+    path = cached_path.replace("cached", f"private/{word}")
+    numbers = [number_of(front, path) for _ in range(3)]
+    assert numbers == sorted(set(numbers))
 
 
 @pytest.mark.parametrize(("name", "distant"), CACHES)
@@ -105,6 +144,59 @@ def test_cache_that_sees_the_flag_steps_aside(
     assert int(fresh.body) > number
 
 
+EVIL = ("Host", "evil.example")
+BOTH_HOSTS = (f"server_name {SITE};", f"server_name {SITE} {EVIL[1]};")
+NO_KEY = ("proxy_cache_key $scheme$host$request_uri;", "")
+
+
+def links_of(front: Front, path: str, *sent: tuple[str, str]) -> set[str]:
+    """Return the hosts for which the application builds the links of a page."""
+    return set(front.ask(STRANGER, path, *sent).body.decode().split())
+
+
+@pytest.mark.parametrize("name", [*NEAR, "haproxy"])
+def test_no_client_poisons_the_links_of_a_page(
+    name: str,
+    cached_path: str,
+    start_server: StartServer,
+    start_proxy: StartProxy,
+    mode: MaintenanceMode,
+) -> None:
+    assert not mode.is_enabled()
+    extra = (BOTH_HOSTS,) if name == "nginx-cached" else ()
+    front = start_proxy(name, start_server("gunicorn"), extra=extra)
+    path = cached_path.replace("cached", "cached/links")
+    assert links_of(front, path, EVIL) == {EVIL[1]}
+    assert links_of(front, path) == {SITE}
+    assert links_of(front, path, EVIL) == {EVIL[1]}
+    assert links_of(front, f"{path}/forwarded", ("X-Forwarded-Host", EVIL[1])) == {SITE}
+
+
+def test_without_the_host_in_its_key_nginx_would_be_poisoned(
+    cached_path: str, start_server: StartServer, start_proxy: StartProxy
+) -> None:
+    extra = (BOTH_HOSTS, NO_KEY)
+    front = start_proxy("nginx-cached", start_server("gunicorn"), extra=extra)
+    path = cached_path.replace("cached", "cached/links")
+    assert links_of(front, path, EVIL) == {EVIL[1]}
+    assert links_of(front, path) == {EVIL[1]}
+
+
+@pytest.mark.parametrize("extra", [(), (NO_KEY,)], ids=["key", "no-key"])
+def test_nginx_with_a_cache_refuses_foreign_hosts(
+    cached_path: str,
+    extra: tuple[tuple[str, str], ...],
+    start_server: StartServer,
+    start_proxy: StartProxy,
+) -> None:
+    front = start_proxy("nginx-cached", start_server("gunicorn"), extra=extra)
+    path = cached_path.replace("cached", "cached/links")
+    for host in (EVIL[1], f"{SITE}.{EVIL[1]}", f"evil.{SITE}", "127.0.0.1"):
+        with pytest.raises(RemoteDisconnected):
+            front.ask(STRANGER, path, ("Host", host))
+    assert links_of(front, path) == {SITE}
+
+
 def empty_the_directory(front: Front) -> None:
     run("find", f"{front.folder}/cache", "-mindepth", "1", "-delete")
 
@@ -118,7 +210,7 @@ def reload(front: Front) -> None:
 
 
 EMPTIED = {
-    "nginx": empty_the_directory,
+    "nginx-cached": empty_the_directory,
     "haproxy": reload,
     "varnish": ban,
     "apache": empty_the_directory,

@@ -81,13 +81,17 @@ def unhardened(name: str) -> tuple[tuple[str, str], ...]:
         ("cheroot", True),
         ("granian", True),
         ("uwsgi", True),
+        ("uvicorn", False),
+        ("uvicorn-bare", True),
+        ("uvicorn-unix", True),
+        ("hypercorn", True),
     ],
 )
 def test_some_servers_are_fooled_by_a_twin_that_the_proxy_passes_on(
     server: str, spelling: str, start_server: StartServer, *, fooled: bool
 ) -> None:
     """The README names these servers: where a release mends one, its row there can go."""
-    application = ("127.0.0.1", start_server(server))
+    application = start_server(server)
     sent = [(XFF, STRANGER), (spelling, EXEMPT)]
     answer = ask(application, "/", headers=sent, source="127.0.0.1")
     assert is_exempt(answer) if fooled else is_blocked(answer)
@@ -110,7 +114,7 @@ def test_the_examples_drop_the_twins(
 @pytest.mark.parametrize("spelling", TWINS)
 @pytest.mark.parametrize(
     ("name", "fooled"),
-    [("nginx", True), ("haproxy", True), ("caddy", True), ("apache", True), ("varnish", False)],
+    [(name, name != "varnish") for name in PROXIES],
 )
 def test_without_their_hardening_the_examples_let_strangers_in(
     name: str, spelling: str, start_server: StartServer, start_proxy: StartProxy, *, fooled: bool

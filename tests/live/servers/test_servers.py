@@ -135,6 +135,14 @@ SERVERS = {
         keeps_alive=False,
         unix_peer="<local>",
     ),
+    "uvicorn": Server(
+        "python -c 'import sys, pkgutil, a2wsgi, uvicorn; uvicorn.run(a2wsgi.WSGIMiddleware("
+        "pkgutil.resolve_name(sys.argv[3])), port=int(sys.argv[1]), uds=sys.argv[2] or None)'"
+        " {at} {application}",
+        tcp='{port} ""',
+        unix="0 {path}",
+        unix_peer=None,
+    ),
     "mod_wsgi": Server(
         "apache2 -DFOREGROUND -f {folder}/apache.conf",
         unix=None,
@@ -423,8 +431,115 @@ def test_waitress_by_itself_takes_the_header_away(tmp_path: Path) -> None:
         assert "the trusted proxy did not send it" in (tmp_path / "log").read_text()
 
 
+PEER = "/webhooks/peer"  # "/peer" of an application at "/webhooks"
+
+
+@pytest.mark.parametrize(
+    ("option", "believed"),
+    [("", True), (" --forwarder-headers=''", False)],
+    ids=["default", "none"],
+)
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_gunicorn_believes_script_name_from_a_proxy(
+    kind: str, option: str, tmp_path: Path, *, believed: bool
+) -> None:
+    """The README names the option, for proxies that pass the header on."""
+    server = gunicorn(f"--threads=2{option}")
+    with started(server, kind, tmp_path, "live_shop:application") as live:
+        plain = ask(live.listener, PEER)
+        forged = ask(live.listener, PEER, headers=[("SCRIPT_NAME", "/webhooks")])
+        assert plain.body.isdigit()
+        assert forged.body.startswith(b"[") is believed
+
+
+def peers_over_one_connection(live: Live, client: str) -> list[str]:
+    """Ask twice behind a PROXY line, as a proxy that passes TCP on; return the peers.
+
+    There is one only if the server closes the connection.
+    """
+    connection = Connection(live.listener)
+    connection.connect()
+    connection.sock.sendall(f"PROXY TCP4 {client} 127.0.0.1 4711 80\r\n".encode())
+    peers: list[str] = []
+    while connection.sock and len(peers) < 2:
+        peers.append(json.loads(connection.ask("/peer").body)[0])
+    connection.close()
+    return peers
+
+
+@pytest.mark.parametrize(
+    ("options", "peers"),
+    [
+        pytest.param("", ["192.0.2.66"], id="sync"),
+        pytest.param("--worker-class=gevent", ["192.0.2.66", "192.0.2.66"], id="gevent"),
+        pytest.param("--threads=2", ["192.0.2.66", "127.0.0.1"], id="gthread"),
+        pytest.param("--threads=2 --keep-alive=0", ["192.0.2.66"], id="gthread-closes"),
+    ],
+)
+def test_gthread_forgets_the_client_of_a_proxy_line(
+    options: str, peers: list[str], tmp_path: Path
+) -> None:
+    """The README warns of it: where a release mends it, the row there can be shorter."""
+    server = gunicorn(f"--proxy-protocol {options}")
+    with started(server, "tcp", tmp_path, "live_shop:application") as live:
+        assert peers_over_one_connection(live, "192.0.2.66") == peers
+
+
+def test_gthread_behind_a_proxy_line_lets_a_stranger_in(tmp_path: Path) -> None:
+    """From the second request on the proxy is the peer, and the header is the client's own."""
+    server = gunicorn("--proxy-protocol --threads=2")
+    with started(server, "tcp", tmp_path, "live_shop:application") as live:
+        live.mode.enable(exemptions=["203.0.113.7"])
+        connection = Connection(live.listener)
+        connection.connect()
+        connection.sock.sendall(b"PROXY TCP4 192.0.2.66 127.0.0.1 4711 80\r\n")
+        forged = [("X-Forwarded-For", "203.0.113.7")]
+        answers = [connection.ask("/", "GET", forged).mark for _ in range(2)]
+        connection.close()
+        assert answers == ["on", "exempt"]
+
+
+HYPERCORN = Server("hypercorn --bind {at} wsgi:{application}", unix="unix:{path}")
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_hypercorn_has_no_answer_without_a_body(kind: str, tmp_path: Path) -> None:
+    """The README warns of it: where a release mends it, the server can go to the table above."""
+    with started(HYPERCORN, kind, tmp_path, "live_shop:application") as live:
+        live.mode.enable(exemptions=["203.0.113.7"])
+        assert ask(live.listener, "/", "GET", STRANGER).code == 503
+        assert ask(live.listener, "/", "GET", EXEMPT).mark == "exempt"
+        assert ask(live.listener, "/", "HEAD", STRANGER).code == 500
+
+
+LENGTHY_SHOP = """
+def application(environ, start_response):
+    body = environ["PATH_INFO"].encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
+def test_uwsgi_takes_a_chunked_body_for_a_request(tmp_path: Path) -> None:
+    """The README advises against the option: that request comes from a proxy that is trusted."""
+    (tmp_path / "lengthy_shop.py").write_text(LENGTHY_SHOP)
+    command = SERVERS["uwsgi"].command.replace("--http-socket", "--http11-socket")
+    server = replace(SERVERS["uwsgi"], command=command)
+    body = b"DELETE /smuggled HTTP/1.1\r\nHost: shop.example\r\n\r\n"
+    with started(server, "unix", tmp_path, "lengthy_shop:application") as live:
+        connection = Connection(live.listener)
+        connection.putrequest("POST", "/first")
+        connection.putheader("Transfer-Encoding", "chunked")
+        connection.endheaders()
+        assert connection.getresponse().read() == b"/first"
+        connection.sock.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        with connection.sock.makefile("rb") as answers:
+            assert answers.read().endswith(b"/smuggled")
+        connection.close()
+
+
 def test_uwsgi_forgets_who_is_connected(tmp_path: Path) -> None:
-    """The README warns of it: where a release of uWSGI mends it, its row there can go."""
+    """Another reason for the README's advice against the option."""
     command = SERVERS["uwsgi"].command.replace("--http-socket", "--http11-socket")
     server = replace(SERVERS["uwsgi"], command=command)
     trust = {"MAINTENANCE_TRUSTED_PROXIES": "unix:"}
