@@ -131,8 +131,20 @@ FETCH = """url => fetch(url, {method: 'PUT', headers: {'X-Token': 'a'}, credenti
     .catch(() => 'network error')"""
 
 
-def test_script_of_a_named_origin_sees_the_503(browser: Browser, site: Site) -> None:
+def test_page_keeps_to_its_own_policy(browser: Browser, site: Site) -> None:
     page = browser.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(site.url)
+    assert page.evaluate("getComputedStyle(document.body).display") == "flex"
+    assert complaints == []
+    blocked = "fetch('/x').then(() => 'sent', () => 'blocked')"
+    assert page.evaluate(blocked) == "blocked"
+    page.close()
+
+
+def test_script_of_a_named_origin_sees_the_503(browser: Browser, site: Site) -> None:
+    page = browser.new_page(bypass_csp=True)  # the script is another page's
     page.goto(f"{site.other_origin}/")
     assert page.evaluate(FETCH, site.url) == "503 on"
     page.goto(site.url)
