@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+LINE_LIMIT = 8192  # characters of a line on a terminal
 OWS = " \t"  # RFC 9110 section 5.6.3; a bare str.strip() also removes no-break spaces
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 # Letters and marks that are drawn as nothing (Unicode, Default_Ignorable_Code_Point).

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from maintenance_wsgi.arguments import absolute_path
 from maintenance_wsgi.cli.params import Decorator, as_click_error
 from maintenance_wsgi.errors import MaintenanceError, StateError
+from maintenance_wsgi.grammar import LINE_LIMIT, printable
 from maintenance_wsgi.state.files import directory_error
 from maintenance_wsgi.state.mode import MaintenanceMode
 
@@ -158,28 +159,49 @@ class _Commands(click.Group):
             raise click.UsageError(f"Command {cmd_name!r} is ambiguous: {shown}.", ctx)
         return self.commands[names[0]] if names else None
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            raise _escaped(error) from None
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except (MaintenanceError, click.UsageError) as error:
-            shown = as_click_error(error) if isinstance(error, MaintenanceError) else error
+            shown = _escaped(
+                as_click_error(error) if isinstance(error, MaintenanceError) else error
+            )
             if ":" in (ctx.invoked_subcommand or ""):
                 shown.show()
                 raise click.exceptions.Exit(1) from None  # as Magento's own command exits
             raise shown from None
 
 
+def _escaped(error: click.ClickException) -> click.ClickException:
+    """Return an error that quotes what was typed with no character that a terminal obeys."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error
+    message = printable(error.format_message(), LINE_LIMIT)
+    if isinstance(error, click.UsageError):
+        return click.UsageError(message, error.ctx)
+    return click.ClickException(message)
+
+
 class _Messages(logging.Handler):
     """Shows the library's log on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        show = warn if record.levelno >= logging.WARNING else partial(click.echo, err=True)
-        show(record.getMessage())
+        if record.levelno >= logging.WARNING:
+            warn(record.getMessage())
+        else:
+            click.echo(printable(record.getMessage(), LINE_LIMIT), err=True)
 
 
 def warn(message: str) -> None:
     """Print a warning on standard error."""
-    click.echo(f"{click.style('Warning:', fg='yellow')} {message}", err=True)
+    shown = printable(message, LINE_LIMIT)
+    click.echo(f"{click.style('Warning:', fg='yellow')} {shown}", err=True)
 
 
 @click.group(

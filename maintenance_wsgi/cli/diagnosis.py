@@ -11,6 +11,7 @@ from maintenance_wsgi.diagnosis.check import check as find_faults
 from maintenance_wsgi.diagnosis.explanation import explain as explain_request
 from maintenance_wsgi.diagnosis.permissions import User
 from maintenance_wsgi.gate import Gate
+from maintenance_wsgi.grammar import LINE_LIMIT, printable
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
 from maintenance_wsgi.state.reader import StateReader
@@ -68,7 +69,8 @@ def explain(  # noqa: PLR0913 (the options of the middleware)
     for name, value in header:  # equal names share one value, as servers put them there
         environ[name] = f"{environ[name]}, {value}" if name in environ else value
     found = explain_request(environ, gate)
-    click.echo(json.dumps(found.as_dict()) if as_json else str(found))
+    lines = (printable(line, LINE_LIMIT) for line in str(found).split("\n"))
+    click.echo(json.dumps(found.as_dict()) if as_json else "\n".join(lines))
     if not trusted_proxy and not header:
         warn(
             "this explains a direct connection; for a visitor behind a proxy pass the proxy's"
@@ -96,7 +98,7 @@ def check(
     server_user = User.current() if user is None else User.named(user)
     faults = list(find_faults(directory, server_user, trusted_proxy, page))
     for fault in faults:
-        click.echo(fault)
+        click.echo(printable(fault, LINE_LIMIT))
     if faults:
         raise click.exceptions.Exit(1)
-    click.echo(f"{directory}: no fault found, for {server_user.name}")
+    click.echo(printable(f"{directory}: no fault found, for {server_user.name}", LINE_LIMIT))

@@ -12,6 +12,7 @@ import click
 
 from maintenance_wsgi.cli.app import Target, main, quiet_option, target_option, warn, with_target
 from maintenance_wsgi.cli.params import seconds
+from maintenance_wsgi.grammar import LINE_LIMIT, printable
 from maintenance_wsgi.state.store import FileStore
 
 _redis_option = target_option(
@@ -128,10 +129,11 @@ def follow(target: Target, *, node: str | None, adopt: bool, once: bool) -> None
     node = node or socket.gethostname()
     follower = Follower(source, FileStore(target.directory()), node, adopt=adopt)
     if once:
-        click.echo(f"Synchronised with version {follower.sync_once()} of {source}")
+        done = f"Synchronised with version {follower.sync_once()} of {source}"
+        click.echo(printable(done, LINE_LIMIT))
         return
     logging.getLogger("maintenance_wsgi").setLevel(logging.INFO)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: follower.stop())
-    click.echo(f"{node}: following {source}", err=True)
+    click.echo(printable(f"{node}: following {source}", LINE_LIMIT), err=True)
     follower.run()

@@ -12,6 +12,7 @@ from maintenance_wsgi.errors import ConfigError, ConfigTypeError, EntryError, Ma
 from maintenance_wsgi.grammar import OWS, TOKEN, environ_key, printable
 from maintenance_wsgi.networks import parse_forwarded_address
 from maintenance_wsgi.request.client_ip import is_unix_peer
+from maintenance_wsgi.state.exemptions import quoted
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 NONE = "none"
@@ -23,6 +24,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d.*", re.ASCII)
 
 def ip(value: str) -> str:
     """Return an entry of the list, not checked yet; `me` becomes the SSH client's address."""
+    value = value.strip()
     if value != "me":
         return value
     address = parse_forwarded_address(os.environ.get("SSH_CONNECTION", "").partition(" ")[0])
@@ -93,12 +95,17 @@ def ip_error(lines: list[str], remedy: str) -> click.UsageError:
 def as_click_error(error: MaintenanceError) -> click.ClickException:
     """Return the error that ends the command with this one's message."""
     if isinstance(error, EntryError):
-        lines = [f"Invalid IP {printable(entry, 256)}" for entry in error.texts]
+        lines = [f"Invalid IP {_shown(entry)}" for entry in error.texts]
         examples = "for example 203.0.113.7, 10.0.0.0/8, 2001:db8::7 or 2001:db8::/32"
         return ip_error(lines, f"pass each address or network separately, {examples}")
     if isinstance(error, ConfigError | ConfigTypeError):
         return click.UsageError(str(error))
     return click.ClickException(str(error))
+
+
+def _shown(entry: str) -> str:
+    # An invisible character must not look like a right address that is called wrong.
+    return entry if entry.isascii() and entry.isprintable() else quoted(entry)
 
 
 def _new_list(_ctx: object, _option: object, values: tuple[str, ...]) -> list[str] | None:

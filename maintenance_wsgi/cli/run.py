@@ -103,6 +103,8 @@ def _run(command: Sequence[str]) -> None:
     try:
         process = subprocess.Popen(  # noqa: S603 (the operator's own command)
             command,
+            # The fleet's password is not the command's.
+            env={name: os.environ[name] for name in os.environ if name != "MAINTENANCE_REDIS"},
             preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),  # noqa: PLW1509 (no thread runs here)
         )
         while process.poll() is None:

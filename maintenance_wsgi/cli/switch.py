@@ -14,7 +14,7 @@ from maintenance_wsgi.cli import fleet
 from maintenance_wsgi.cli.app import Target, main, quiet_option, warn, with_target
 from maintenance_wsgi.cli.params import NONE, WindowOptions, ip, ip_error, ip_option, window_options
 from maintenance_wsgi.errors import StateError
-from maintenance_wsgi.grammar import printable
+from maintenance_wsgi.grammar import LINE_LIMIT, printable
 from maintenance_wsgi.state.exemptions import quoted
 from maintenance_wsgi.state.mode import MaintenanceMode, Status
 from maintenance_wsgi.state.store import FileStore
@@ -81,7 +81,7 @@ def status(target: Target, *, as_json: bool, exit_code: bool) -> None:
         # Whatever went wrong, "1" would say that maintenance is off.
         if not exit_code:
             raise
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {printable(str(error), LINE_LIMIT)}", err=True)
         raise click.exceptions.Exit(2) from error
     _warn_of_invalid(found)
     if exit_code and not found.enabled:

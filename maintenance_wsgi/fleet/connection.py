@@ -28,6 +28,8 @@ _DEFAULTS: dict[str, Any] = {
     "socket_connect_timeout": 5,
     "socket_timeout": 5,
 }
+# Set, not inherited: redis-py before 6 does not check the name in a certificate.
+_TLS: dict[str, Any] = {"ssl_check_hostname": True, "ssl_cert_reqs": "required"}
 _UNREACHABLE = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -84,16 +86,19 @@ class RedisConnection:
             self._hosts = [(part.hostname or "localhost", part.port or 26379) for part in parts]
         except ValueError:
             raise _refused("the port or database is not a number") from None
-        self._options = _DEFAULTS | {
+        if any(name.removeprefix("sentinel_") in _TLS for name in found):
+            raise _refused("certificates are always verified; leave out ssl_cert_reqs and the like")
+        self._fixed = _DEFAULTS | (_TLS if self._url.startswith("rediss:") else {})
+        self._options = self._fixed | {
             name: value for name, value in found.items() if not name.startswith("sentinel_")
         }
-        self._sentinel_options = _DEFAULTS | {
+        self._sentinel_options = self._fixed | {
             name.removeprefix("sentinel_"): value
             for name, value in found.items()
             if name.startswith(("sentinel_", "ssl_"))
         }
         passwords = [str(value) for name, value in found.items() if name.endswith("password")]
-        self._secrets = sorted({*passwords, *map(quote, passwords)}, key=len, reverse=True)
+        self._secrets = {*passwords, *map(quote, passwords)} - {""}
         try:
             ConnectionPool(**self._options).make_connection()
         except (TypeError, ValueError, exceptions.RedisError):
@@ -102,7 +107,7 @@ class RedisConnection:
     @cached_property
     def _redis(self) -> Any:  # noqa: ANN401 (three kinds, and redis-py's types fit none)
         if self._kind == "cluster":
-            return RedisCluster.from_url(self._url, **_DEFAULTS)
+            return RedisCluster.from_url(self._url, **self._fixed)
         if self._kind != "sentinel":
             return Redis.from_pool(ConnectionPool(**self._options))
         options = self._options | {"ssl": self._url.startswith("rediss:")}
@@ -126,7 +131,7 @@ class RedisConnection:
             raise RedisUnreachableError(f"Redis at {self.address} {reason}") from None
         except exceptions.RedisError as error:
             reason = self._shown(error)
-            remedy = next((_REMEDIES[part] for part in _REMEDIES if part in reason), "")
+            remedy = next((_REMEDIES[part] for part in _REMEDIES if part in str(error).lower()), "")
             raise StateError(f"Redis at {self.address} refuses: {reason}{remedy}") from None
 
     def close(self) -> None:
@@ -136,10 +141,10 @@ class RedisConnection:
             client.close()
 
     def _shown(self, error: Exception) -> str:
-        message = str(error)
-        for secret in self._secrets:
-            message = message.replace(secret, "***")
-        return printable(message, _MESSAGE_LIMIT)
+        # A mask would tell a password that is a word of the message.
+        if any(secret in str(error) for secret in self._secrets):
+            return "its message is not shown because it contains the password"
+        return printable(str(error), _MESSAGE_LIMIT)
 
 
 def _refused(why: str) -> ConfigError:

@@ -11,6 +11,7 @@ OFFLINE_AFTER = 5  # seconds
 NAME_LIMIT = 253  # characters, as of a host name
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
 _FAULT_LIMIT = 1000  # characters: paths and a remedy
+RECORD_LIMIT = 8192  # bytes
 
 
 class NodeIdentity(NamedTuple):
@@ -57,21 +58,22 @@ def version_of(revision: str) -> int | None:
 def report_of(record: bytes) -> dict[str, str]:
     """Return `instance`, `revision` and `fault` of a heartbeat; any bytes are accepted."""
     try:
-        found = json.loads(record.partition(b" ")[2])
+        found = json.loads(record.partition(b" ")[2]) if len(record) <= RECORD_LIMIT else {}
         return {name: str(found[name]) for name in ("instance", "revision", "fault")}
     except (ValueError, KeyError, TypeError, RecursionError):
         return {"instance": "", "revision": "", "fault": "its record cannot be read"}
 
 
-def seen_of(record: bytes) -> int:
-    """Return the time of a heartbeat, in seconds since 1970; 0 if it holds no time."""
-    seconds = record.partition(b" ")[0]
-    return int(seconds) if re.fullmatch(rb"[0-9]{1,10}", seconds) else 0
+def seen_of(record: bytes, now: int) -> int:
+    """Return the time of a heartbeat, in seconds since 1970; 0 if it holds no time in the past."""
+    match = re.match(rb"([0-9]{1,10}) ", record)
+    # Redis writes the time itself: one in the future is forged, and would never expire.
+    return int(match[1]) if match and int(match[1]) <= now else 0
 
 
 def node_of(name: bytes, record: bytes, now: int, present: str) -> Node:
     """Return a node, by its last heartbeat; another program may have written any bytes there."""
-    report, seen = report_of(record), seen_of(record)
+    report, seen = report_of(record), seen_of(record, now)
     is_present, fault = report["revision"] == present, report["fault"]
     health = "current" if is_present else "behind"
     if fault:

@@ -17,6 +17,7 @@ from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.fleet.connection import RedisConnection, RedisUnreachableError
 from maintenance_wsgi.fleet.nodes import (
     NAME_LIMIT,
+    RECORD_LIMIT,
     Node,
     NodeIdentity,
     node_of,
@@ -54,7 +55,12 @@ _DEREGISTER = """
 local found = redis.call('HGET', KEYS[1], ARGV[1])
 if found and string.find(found, ARGV[2], 1, true) then redis.call('HDEL', KEYS[1], ARGV[1]) end
 """
-_NODES = "return {redis.call('TIME')[1], redis.call('HGETALL', KEYS[1])}"
+# What a node wrote is cut before it is sent: it may be of any size.
+_NODES = f"""
+local found = redis.call('HGETALL', KEYS[1])
+for i = 2, #found, 2 do found[i] = string.sub(found[i], 1, {RECORD_LIMIT + 1}) end
+return {{redis.call('TIME')[1], found}}
+"""
 
 
 class ConflictError(StateError):
@@ -265,7 +271,7 @@ class RedisStore:
     def prune(self) -> None:
         """Remove the nodes that have not been seen for a week, and log their names."""
         now, records = self._records()
-        expired = [name for name, record in records.items() if now - seen_of(record) > _EXPIRY]
+        expired = [name for name, record in records.items() if now - seen_of(record, now) > _EXPIRY]
         if expired:
             with self.connection.client() as client:
                 client.hdel(self._nodes_key, *expired)

@@ -4,6 +4,8 @@ import os
 import pwd
 import socket
 
+from maintenance_wsgi.grammar import printable
+
 
 def current_user() -> str:
     """Return the name of the user that this process acts as, or the user's number."""
@@ -15,4 +17,5 @@ def current_user() -> str:
 
 def operator_name() -> str:
     """Return the operator as `user@host`: under `sudo`, the user who called it."""
-    return f"{os.environ.get('SUDO_USER') or current_user()}@{socket.gethostname()}"
+    user = os.environ.get("SUDO_USER") or current_user()
+    return f"{printable(user)}@{printable(socket.gethostname())}"
