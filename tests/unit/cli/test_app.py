@@ -1,6 +1,5 @@
 import json
 import os
-import runpy
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -475,16 +474,6 @@ def test_every_command_has_an_example_in_its_help() -> None:
 def run_module(*arguments: str, **variables: str) -> CompletedProcess[str]:
     variables = {**os.environ, **variables}
     return run(sys.executable, "-m", "maintenance_wsgi", *arguments, code=None, env=variables)
-
-
-def test_module_runs_in_this_process(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["maintenance-wsgi", "status"])
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_module("maintenance_wsgi", run_name="__main__")
-    assert caught.value.code == 0
-    assert "is disabled" in capsys.readouterr().out
 
 
 def test_module_runs_as_the_command(flag: Path) -> None:
