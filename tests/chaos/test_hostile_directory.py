@@ -17,7 +17,7 @@ import pytest
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode, StateError
 from maintenance_wsgi.state.store import FileStore
-from tests.support.needs import leave_out, need_root
+from tests.support.needs import leave_out, need, need_root
 from tests.support.processes import COMMAND, environ, run
 from tests.support.wsgi import call, make_environ, shop
 
@@ -122,6 +122,7 @@ sleep 60
 
 def test_magic_link_leads_root_to_no_file_of_its_own(hostile: Path, secret: Path) -> None:
     """The text of the link names a file of root's, and opening it gives one of www-data's."""
+    need("mount")
     preload, ready = secret.with_name("preload"), hostile / "ready"
     script = MAGIC.format(etc=secret.parent, ready=ready)
     attacker = subprocess.Popen(as_www_data("unshare", "-Urm", "sh", "-c", script))
