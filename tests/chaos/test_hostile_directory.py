@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from shutil import chown, rmtree
+from shutil import chown
 
 import pytest
 
@@ -42,13 +42,9 @@ COMMANDS = [
 
 
 @pytest.fixture
-def base() -> Iterator[Path]:
-    """Make a directory that every user can search; pytest's own are closed to others."""
+def base(open_folder: Path) -> Path:
     need_root()
-    directory = Path("/tmp") / f"maintenance-hostile-{os.getpid()}"  # noqa: S108 (others must reach it)
-    directory.mkdir(mode=0o755)
-    yield directory
-    rmtree(directory)
+    return open_folder
 
 
 @pytest.fixture
