@@ -4,7 +4,6 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -427,15 +426,14 @@ def test_directory_that_cannot_serve_is_refused(directory: str, tmp_path: Path) 
     assert not (tmp_path / ".maintenance.flag").exists()
 
 
-def test_directory_that_cannot_be_listed_is_enough() -> None:
+def test_directory_that_cannot_be_listed_is_enough(open_folder: Path) -> None:
     need_root()
-    with TemporaryDirectory() as directory:
-        os.chmod(directory, 0o711)  # noqa: S103 (others may search it, and not list it)
-        os.setresuid(65534, 65534, 0)
-        try:
-            result = invoke("--dir", directory, "status")
-        finally:
-            os.setresuid(0, 0, 0)
+    open_folder.chmod(0o711)
+    os.setresuid(65534, 65534, 0)
+    try:
+        result = invoke("--dir", str(open_folder), "status")
+    finally:
+        os.setresuid(0, 0, 0)
     assert (result.exit_code, result.stderr) == (0, "")
 
 
