@@ -1,12 +1,14 @@
 """Fixtures that several test modules share."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.state.reader import StateReader
+from tests.support.processes import make_open_folder
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -16,6 +18,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for reason, count in reasons.items():
         tests = "test" if count == 1 else "tests"
         terminalreporter.write_line(f"left out: {count} {tests} of {reason}")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    with make_open_folder() as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -78,7 +77,7 @@ def test_full_disk_does_not_matter_to_requests(var: Path) -> None:
         assert status_of(middleware, make_environ()) == "200 OK"
 
 
-def test_user_without_the_right_to_write_is_told() -> None:
+def test_user_without_the_right_to_write_is_told(open_folder: Path) -> None:
     need_root()
     program = """
 import os
@@ -87,10 +86,7 @@ os.setgid(65534)
 os.setuid(65534)
 main()
 """
-    with TemporaryDirectory() as name:  # those of pytest are closed to other users
-        Path(name).chmod(0o755)
-        command = [sys.executable, "-c", program, "--dir", name, "enable"]
-        result = run(*command, env=unmeasured(), code=1)
-        assert os.listdir(name) == []
+    command = [sys.executable, "-c", program, "--dir", str(open_folder), "enable"]
+    result = run(*command, env=unmeasured(), code=1)
+    assert os.listdir(open_folder) == []
     assert "nobody cannot access it: Permission denied" in result.stderr
-    assert "Permission denied" in result.stderr

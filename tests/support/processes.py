@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -80,6 +81,15 @@ def age(path: str | os.PathLike[str], seconds: float = 10) -> None:
     """Set back a file's mtime; its ctime cannot be set."""
     then = time.time() - seconds
     os.utime(path, (then, then))
+
+
+@contextmanager
+def make_open_folder() -> Iterator[Path]:
+    """Make a directory that every user can reach; pytest's own are closed to others."""
+    # Its path is short enough for a Unix socket.
+    with TemporaryDirectory(prefix="shop-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 @contextmanager

@@ -1,6 +1,4 @@
-import logging
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
@@ -10,7 +8,6 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from wsgiref.util import FileWrapper
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.middleware.lint import LintMiddleware
 
@@ -19,9 +16,8 @@ from maintenance_wsgi import (
     ConfigTypeError,
     MaintenanceMiddleware,
     MaintenanceMode,
-    StateError,
 )
-from tests.support.wsgi import Answer, call, make_environ, shop, status_of
+from tests.support.wsgi import call, make_environ, shop
 
 EXEMPT = "203.0.113.7"
 PROXIED = {"REMOTE_ADDR": "10.0.0.1"}
@@ -94,18 +90,6 @@ def test_exempt_path_keeps_its_cache_fields(wrap: Wrap, flag: Path) -> None:
     assert answer["Cache-Control"] == "public, max-age=3600"
     assert answer["Surrogate-Control"] == "max-age=3600"
     assert answer.mark == "exempt"
-
-
-def test_mark_of_the_application_is_replaced(wrap: Wrap, flag: Path, ip_list: Path) -> None:
-    def application(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response("200 OK", [("Content-Type", "text/plain"), ("x-maintenance-mode", "on")])
-        return [b""]
-
-    flag.touch()
-    ip_list.write_text(EXEMPT)
-    assert call(wrap(application), make_environ(EXEMPT)).all("X-Maintenance-Mode") == ["exempt"]
-    healthy = MaintenanceMiddleware(application, ip_list.parent, exempt_paths=["/healthz"])
-    assert call(healthy, make_environ(path="/healthz"))["X-Maintenance-Mode"] == "exempt"
 
 
 @pytest.mark.parametrize(
@@ -395,13 +379,6 @@ def test_bad_option_is_refused_by_name(
     assert isinstance(caught.value, ValueError | TypeError)
 
 
-def test_directory_in_a_loop_is_refused(tmp_path: Path) -> None:
-    loop = tmp_path / "loop"
-    loop.symlink_to(loop)
-    with pytest.raises(StateError, match="loop"):
-        MaintenanceMiddleware(shop, loop)
-
-
 def test_mode_can_be_shared(mode: MaintenanceMode) -> None:
     middleware = MaintenanceMiddleware(shop, mode)
     mode.enable()
@@ -504,63 +481,6 @@ def test_exempt_client_behind_a_proxy(wrap: Wrap, flag: Path, ip_list: Path) -> 
 
 
 ENVIRON_TEXT = st.text(st.characters(max_codepoint=255), max_size=60)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(
-    remote=ENVIRON_TEXT,
-    header=ENVIRON_TEXT,
-    accept=ENVIRON_TEXT,
-    path=ENVIRON_TEXT,
-    flag_bytes=st.binary(max_size=60),
-    list_bytes=st.binary(max_size=60),
-)
-def test_any_request_in_any_state_gets_an_answer(
-    remote: str,
-    header: str,
-    accept: str,
-    path: str,
-    flag_bytes: bytes,
-    list_bytes: bytes,
-    var: Path,
-    flag: Path,
-    ip_list: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.CRITICAL)
-    flag.write_bytes(flag_bytes)
-    ip_list.write_bytes(list_bytes)
-    middleware = MaintenanceMiddleware(
-        shop, var, trusted_proxies=["unix:"], exempt_paths=["/webhooks/"]
-    )
-    environ = make_environ(remote, HTTP_X_FORWARDED_FOR=header, HTTP_ACCEPT=accept)
-    environ["PATH_INFO"] = path
-    assert status_of(middleware, environ) == "503 Service Unavailable"
-
-
-def test_many_threads_see_each_flip(var: Path, flag: Path) -> None:
-    middleware = MaintenanceMiddleware(shop, var)
-    barrier = threading.Barrier(9, timeout=30)
-    codes: list[set[int]] = []
-
-    def ask(answers: list[Answer]) -> None:
-        for _ in range(20):
-            barrier.wait()
-            answers.append(call(middleware))
-            barrier.wait()
-
-    results: list[list[Answer]] = [[] for _ in range(8)]
-    threads = [threading.Thread(target=ask, args=(result,)) for result in results]
-    for thread in threads:
-        thread.start()
-    for turn in range(20):
-        flag.unlink() if turn % 2 else flag.touch()
-        barrier.wait()
-        barrier.wait()
-        codes.append({result[turn].code for result in results})
-    for thread in threads:
-        thread.join(30)
-    assert codes == [{503}, {200}] * 10
 
 
 def test_cache_fields_go_however_many_names_an_application_makes_up(

@@ -1,20 +1,15 @@
 """The commands that switch a fleet."""
 
 import json
-import re
-import subprocess
 from pathlib import Path
 
 import pytest
 import redis
 
-from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.fleet.connection import RedisConnection
 from maintenance_wsgi.fleet.store import RedisStore
-from maintenance_wsgi.state.store import Snapshot
-from tests.live.fleet.followers import heartbeat, snapshot
+from tests.live.fleet.followers import heartbeat, snapshot, timeless
 from tests.support.commands import invoke, invoke_fleet, succeed
-from tests.support.processes import COMMAND, environ
 
 pytestmark = pytest.mark.servers
 
@@ -41,13 +36,6 @@ def test_commands_say_and_do_the_same_as_for_a_directory(redis_url: str, tmp_pat
         assert timeless(found) == timeless(snapshot(tmp_path))
 
 
-def timeless(found: Snapshot) -> Snapshot:
-    flag = found.flag
-    return found._replace(
-        flag=re.sub(rb'"since": "[^"]*"', b"", flag) if isinstance(flag, bytes) else flag
-    )
-
-
 def test_commands_need_no_directory_for_temporary_files(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,23 +44,6 @@ def test_commands_need_no_directory_for_temporary_files(
     monkeypatch.setattr("tempfile.tempdir", None)
     for line in ("enable", "status", "allow-ips --add 203.0.113.7", "run true", "disable"):
         succeed(redis_url, *line.split())
-
-
-def test_commands_at_once_lose_nothing(fleet: RedisStore, redis_url: str) -> None:
-    fleet.write(None, Snapshot(None, b""))
-    processes = {
-        address: subprocess.Popen(
-            [COMMAND, "allow-ips", "--add", address],
-            env=environ(MAINTENANCE_REDIS=redis_url),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for address in ("203.0.113.7", "203.0.113.8", "203.0.113.9")
-    }
-    said = {address: process.communicate(timeout=60)[1] for address, process in processes.items()}
-    assert [process.returncode for process in processes.values()] == [0, 0, 0], said
-    assert set(MaintenanceMode(fleet).exemptions) == set(processes)
 
 
 def test_names_tell_fleets_apart(redis_url: str) -> None:
@@ -136,15 +107,3 @@ def test_nodes_are_listed(redis_url: str, fleet: RedisStore, redis_port: int) ->
     assert "Fleet: default, version 2, 5 nodes\n" in text
     assert "  web1  behind, version 1, seen " in text
     assert text.endswith(f" s ago: {unreadable}\n") or "a fault" in text
-
-
-def test_node_that_is_offline_for_a_week_is_removed(
-    redis_url: str, fleet: RedisStore, redis_port: int
-) -> None:
-    succeed(redis_url, "disable")
-    heartbeat(fleet, "web1")
-    with redis.Redis(port=redis_port) as client:
-        client.hset("maintenance-wsgi:{default}:nodes", "web2", b"1 {}")
-    result = invoke_fleet(redis_url, "enable")
-    assert "not seen for a week and removed: web2" in result.stderr
-    assert [node.name for node in fleet.nodes().nodes] == ["web1"]

@@ -1,7 +1,6 @@
 """The mode of a fleet, and the store that keeps its state in a real Redis."""
 
 import os
-import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from maintenance_wsgi.fleet.nodes import NodeIdentity
 from maintenance_wsgi.fleet.store import RedisStore
 from maintenance_wsgi.state.exemptions import LIST_LIMIT
 from maintenance_wsgi.state.store import FileStore, Snapshot
-from tests.live.fleet.followers import node_of
+from tests.live.fleet.followers import node_of, timeless
 
 pytestmark = pytest.mark.servers
 
@@ -92,25 +91,6 @@ def test_question_never_creates_a_state(method: str, fleet: RedisStore) -> None:
     assert fleet.read_revision() is None
 
 
-@pytest.mark.parametrize("change", ["enable", "disable"])
-def test_switch_creates_the_state_if_it_may(
-    change: str, fleet: RedisStore, caplog: pytest.LogCaptureFixture
-) -> None:
-    CHANGES[change](MaintenanceMode(fleet))
-    assert MaintenanceMode(fleet).is_enabled() is (change == "enable")
-    assert caplog.messages == [f"{fleet}: no state existed yet; it has been created"]
-
-
-def test_mode_needs_no_directory_for_temporary_files(
-    operator: MaintenanceMode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The root of a container may be read-only."""
-    monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr("tempfile._candidate_tempdir_list", list)
-    for method in (QUESTIONS | CHANGES).values():
-        method(operator)
-
-
 # A file and the fleet behave alike
 
 FLAGS = [None, b"", b"garbage", b"\xff\0", b'{"message": 7}', b'{"holders": "x"}', b"[" * 9999]
@@ -141,13 +121,6 @@ def test_garbage_means_the_same_in_a_fleet_and_in_a_directory(
         said = [message.replace(str(store), "here") for message in caplog.messages]
         answers.append((answer, said, timeless(store.read())))
     assert answers[0] == answers[1]
-
-
-def timeless(found: Snapshot) -> tuple[object, object]:
-    flag = found.flag
-    if isinstance(flag, bytes):
-        flag = re.sub(rb'"since": "[^"]*"', b"", flag)
-    return flag, found.exemptions
 
 
 @pytest.mark.parametrize(

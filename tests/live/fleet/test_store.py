@@ -37,16 +37,6 @@ def test_any_bytes_come_back(flag: bytes | None, exempt: bytes, fleet: RedisStor
     assert fleet.read_revision() == written
 
 
-def test_versions_count_and_no_change_is_none(fleet: RedisStore, redis_url: str) -> None:
-    for version in (1, 2, 3):
-        fleet.write(fleet.read_revision(), Snapshot(None, b""))
-        found = fleet.read_revision()
-        assert found is not None
-        assert found.version == version
-    succeed(redis_url, "disable")
-    assert fleet.read_revision() == found
-
-
 def test_version_that_follows_an_older_copy_is_another(fleet: RedisStore, redis_port: int) -> None:
     """A replica that took over has lost the last change: its number is given again."""
     first = fleet.write(None, Snapshot(b"", b""))

@@ -1,6 +1,5 @@
 """A directory that all share, and what is started once and kept."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -12,14 +11,13 @@ from maintenance_wsgi import MaintenanceMode
 from tests.live.proxies.fronts import Front, StartProxy, StartServer, fronting, serving
 from tests.live.proxies.tables import EXEMPT, PROXIES
 from tests.support.http import Listener
+from tests.support.processes import make_open_folder
 
 
 @pytest.fixture(scope="package")
 def shared_folder() -> Iterator[Path]:
     """Return a directory that the proxies' own users may search; pytest's are closed to them."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
+    with make_open_folder() as folder:
         (folder / "var").mkdir()
         yield folder
 

@@ -29,7 +29,7 @@ def number_of(front: Front, path: str) -> int:
 
 
 @pytest.mark.parametrize(("name", "distant"), CACHES)
-def test_cache_keeps_no_page_of_an_exempt_visitor(
+def test_cache_keeps_neither_the_503_nor_the_page_of_an_exempt_visitor(
     name: str,
     cached_path: str,
     start_server: StartServer,
@@ -86,26 +86,6 @@ def test_either_word_keeps_a_private_page_out_of_a_cache(
     path = cached_path.replace("cached", f"private/{word}")
     numbers = [number_of(front, path) for _ in range(3)]
     assert numbers == sorted(set(numbers))
-
-
-@pytest.mark.parametrize(("name", "distant"), CACHES)
-def test_cache_keeps_no_503(
-    name: str,
-    cached_path: str,
-    start_server: StartServer,
-    start_proxy: StartProxy,
-    mode: MaintenanceMode,
-    *,
-    distant: bool,
-) -> None:
-    front = start_proxy(name, start_server("gunicorn"), distant=distant)
-    mode.enable()
-    for _ in range(3):
-        assert is_blocked(front.ask(STRANGER, cached_path))
-        assert is_exempt(front.ask(EXEMPT, cached_path))
-    mode.disable()
-    number = number_of(front, cached_path)
-    assert number_of(front, cached_path) == number
 
 
 @pytest.mark.parametrize(("name", "distant"), CACHES)

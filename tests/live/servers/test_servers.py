@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPException, RemoteDisconnected
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 import markupsafe
@@ -30,6 +29,7 @@ from tests.support.processes import (
     COMMAND,
     ROOT,
     held_port,
+    make_open_folder,
     meanwhile,
     run,
     running,
@@ -226,20 +226,6 @@ def write_apache_files(folder: Path, port: int, application: str) -> None:
     shutil.copy(SHOP, folder)
     for package in (maintenance_wsgi, click, netaddr, werkzeug, markupsafe):
         shutil.copytree(package.__path__[0], folder / package.__name__)
-
-
-@contextmanager
-def make_open_folder() -> Iterator[Path]:
-    """Make a folder for servers that run as a user of their own, short enough for a socket."""
-    with TemporaryDirectory(prefix="shop-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    with make_open_folder() as folder:
-        yield folder
 
 
 @pytest.fixture(scope="module", params=KINDS, ids="-".join)

@@ -22,15 +22,6 @@ def invoke_check(var: Path, *arguments: str) -> tuple[int, list[str]]:
     return result.exit_code, (result.stdout or result.stderr).splitlines()
 
 
-@pytest.fixture
-def open_tmp_path() -> Iterator[Path]:
-    """Make a directory that everybody can reach; pytest's own are closed to others."""
-    directory = Path("/tmp") / f"maintenance-check-{os.getpid()}"  # noqa: S108 (others must reach it)
-    directory.mkdir(mode=0o755)
-    yield directory
-    shutil.rmtree(directory)
-
-
 def test_no_fault(var: Path, flag: Path, ip_list: Path) -> None:
     assert invoke_check(var) == (0, [f"{var}: no fault found, for {current_user()}"])
     flag.touch()
@@ -180,9 +171,9 @@ def test_bad_value_is_named(arguments: list[str], named: str, var: Path) -> None
     assert named in lines[-1]
 
 
-def test_other_user_must_reach_and_read_the_files(open_tmp_path: Path) -> None:
+def test_other_user_must_reach_and_read_the_files(open_folder: Path) -> None:
     need_root()
-    var = open_tmp_path / "var"
+    var = open_folder / "var"
     var.mkdir()
     ip_list = var / ".maintenance.ip"
     ip_list.write_text("203.0.113.7")
@@ -213,9 +204,9 @@ def acting_as_nobody() -> Iterator[None]:
         os.setegid(0)
 
 
-def test_user_who_may_not_write_or_read_is_told(open_tmp_path: Path) -> None:
+def test_user_who_may_not_write_or_read_is_told(open_folder: Path) -> None:
     need_root()
-    var = open_tmp_path / "var"
+    var = open_folder / "var"
     var.mkdir()
     (var / ".maintenance.ip").touch(0o600)
     with acting_as_nobody():
@@ -227,9 +218,9 @@ def test_user_who_may_not_write_or_read_is_told(open_tmp_path: Path) -> None:
     ]
 
 
-def test_umask_of_a_careful_root_is_found_out(open_tmp_path: Path) -> None:
+def test_umask_of_a_careful_root_is_found_out(open_folder: Path) -> None:
     need_root()
-    var = open_tmp_path / "var"
+    var = open_folder / "var"
     var.mkdir()
     old = os.umask(0o077)
     try:

@@ -306,10 +306,6 @@ def blocked_bodies(
     assert flag
     details = reader.window(flag)
     assert details
-    return page_bodies(page, details, language)
-
-
-def page_bodies(page: UnavailableResponse, details: Window, language: str) -> Iterable[bytes]:
     environ = make_environ(HTTP_ACCEPT_LANGUAGE=language)
     return page(environ, lambda *_: lambda _: None, details, None)
 

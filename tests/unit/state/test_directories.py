@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from wsgiref.types import WSGIApplication
 
 import pytest
@@ -29,15 +28,13 @@ def acting_as(user: int) -> Iterator[None]:
 
 
 @pytest.fixture
-def served() -> Iterator[Path]:
+def served(open_folder: Path) -> Path:
     """Make a directory that another user than root can reach."""
     need_root()
-    with TemporaryDirectory(prefix="shop-") as name:
-        Path(name).chmod(0o755)
-        var = Path(name, "var")
-        var.mkdir()
-        os.chown(var, USER, USER)
-        yield var
+    var = open_folder / "var"
+    var.mkdir()
+    os.chown(var, USER, USER)
+    return var
 
 
 def write_state(var: Path, *exempt: str, on: bool) -> None:

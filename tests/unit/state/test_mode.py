@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from maintenance_wsgi import ConfigError, ConfigTypeError, EntryError, MaintenanceMode, StateError
+from maintenance_wsgi import ConfigTypeError, EntryError, MaintenanceMode, StateError
 
 LATER = datetime.now(UTC) + timedelta(minutes=40)
 
@@ -24,17 +24,6 @@ def test_disable_keeps_the_list(mode: MaintenanceMode) -> None:
     assert mode.exemptions == ("203.0.113.7",)
     mode.disable(exemptions=["203.0.113.8"])
     assert mode.exemptions == ("203.0.113.8",)
-
-
-def test_linked_list_is_written_through_and_emptied(mode: MaintenanceMode, ip_list: Path) -> None:
-    shared = ip_list.with_name("shared")
-    shared.touch()
-    ip_list.symlink_to(shared)
-    mode.add_exemptions(["203.0.113.7"])
-    assert shared.read_bytes() == b"203.0.113.7"
-    mode.set_exemptions([])
-    assert shared.read_bytes() == b""
-    assert ip_list.is_symlink()
 
 
 def test_window_restores_what_it_found(mode: MaintenanceMode, flag: Path) -> None:
@@ -66,12 +55,6 @@ def test_block_leaves_alone_what_an_operator_switched_on(
         assert not switched_on
         assert mode.exemptions == ()
     assert flag.read_text() == content
-
-
-def test_operator_who_enables_within_a_block_keeps_it_on(mode: MaintenanceMode) -> None:
-    with mode.window():
-        mode.enable()
-    assert mode.is_enabled()
 
 
 def test_operator_who_disables_within_a_block_is_not_overruled(
@@ -131,11 +114,12 @@ def test_block_puts_back_the_list_that_it_replaced_and_the_last_one_switches_off
     assert mode.exemptions == ("10.0.0.0/8",)
 
 
-def test_operator_who_enables_within_a_block_keeps_its_list(
+def test_operator_who_enables_within_a_block_keeps_it_on_with_its_list(
     mode: MaintenanceMode, flag: Path
 ) -> None:
     with mode.window(exemptions=["203.0.113.7"]):
         mode.enable()
+    assert mode.is_enabled()
     assert mode.exemptions == ("203.0.113.7",)
     assert "203.0.113.7" not in flag.read_text()
 
@@ -166,12 +150,6 @@ def test_failed_block_stays_on_whatever_others_do(mode: MaintenanceMode) -> None
         _ = 1 / 0
     with mode.window():
         pass
-    assert mode.is_enabled()
-
-
-def test_window_that_fails_leaves_maintenance_on(mode: MaintenanceMode) -> None:
-    with pytest.raises(ZeroDivisionError), mode.window():
-        _ = 1 / 0
     assert mode.is_enabled()
 
 
@@ -306,13 +284,6 @@ def test_enable_says_what_text_it_replaces(
     assert "back at 5" in caplog.text
 
 
-def test_enable_refuses_what_a_request_could_not_read(mode: MaintenanceMode, flag: Path) -> None:
-    with pytest.raises(ConfigError, match="shorten the message"):
-        mode.enable(exemptions=["1.2.3.4"], message="x" * 70_000)
-    assert not flag.exists()
-    assert mode.exemptions == ()
-
-
 @pytest.mark.parametrize("action", ["enable", "disable"])
 def test_bad_exemption_changes_nothing(mode: MaintenanceMode, flag: Path, action: str) -> None:
     before = action == "disable"
@@ -336,16 +307,6 @@ def test_exemptions_are_written_as_magento_reads_them(mode: MaintenanceMode, ip_
 def test_exemptions_must_be_a_list(mode: MaintenanceMode) -> None:
     with pytest.raises(ConfigTypeError, match="exemptions"):
         mode.set_exemptions("203.0.113.7")
-
-
-def test_add_copes_with_a_list_edited_by_hand(
-    mode: MaintenanceMode, ip_list: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    ip_list.write_text("# office\n203.0.113.7, 10.0.0.1,\nnope\n")
-    mode.add_exemptions(["203.0.113.8"])
-    assert ip_list.read_bytes() == b"203.0.113.7,10.0.0.1,203.0.113.8"
-    assert "'nope' (line 3)" in caplog.text
-    assert "comments" in caplog.text
 
 
 def test_add_to_a_clean_list_has_nothing_to_say(

@@ -105,16 +105,6 @@ def test_change_seen_by_many_threads_is_logged_once(
     assert len(caplog.records) == 1
 
 
-def test_thousand_rewrites_of_one_size_are_each_seen_at_once(
-    reader: StateReader, flag: Path, ip_list: Path
-) -> None:
-    flag.touch()
-    for number in range(1000):
-        exempt = number % 2 == 0
-        ip_list.write_text("203.0.113.7" if exempt else "203.0.113.8")
-        assert reader.exempts(CLIENT) is exempt
-
-
 def test_changed_details_are_seen_at_once(reader: StateReader, flag: Path) -> None:
     for number in range(200):
         flag.write_text(f'{{"retry_after": {number % 10}}}')
