@@ -109,7 +109,7 @@ def test_overlapping_blocks_do_not_fail(fleet: RedisStore, redis_url: str) -> No
         ([*USER, "~*", "&*", "+@all", "-hset"], f"u:{SECRET}@", BOTH, "ACL"),
         (["--rename-command", "EVAL", ""], "", BOTH, "use Redis 5 or newer"),
         # Redis names the arguments of a command that it does not know.
-        (["--rename-command", "AUTH", ""], f":{SECRET}@", BOTH, "its message is not shown because it contains the password"),
+        (["--rename-command", "AUTH", ""], f":{SECRET}@", BOTH, "message is not shown because"),
         (["--maxmemory", "1"], "", BOTH, "used memory > 'maxmemory'"),
         (["--cluster-enabled", "yes"], "", BOTH[:1], "Hash slot not served"),
     ],
