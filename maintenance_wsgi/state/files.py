@@ -23,6 +23,7 @@ _logger = logging.getLogger("maintenance_wsgi")
 _LOCK_SECONDS = 5
 _MAX_LINKS = 40  # the kernel's own limit
 _NO_GROUP = 65534
+_PATH_ONLY = getattr(os, "O_PATH", os.O_RDONLY)  # elsewhere than on Linux, links are not followed
 _SHARED = stat.S_IWGRP | stat.S_IWOTH
 # The number of the system call setgroups, which glibc's own function makes for every thread.
 _SETGROUPS = {"x86_64": 116, "i686": 206, "armv7l": 206, "s390x": 206, "ppc64le": 81}
@@ -65,7 +66,7 @@ class Directory:
     def __init__(self, path: str, stack: ExitStack) -> None:
         self.path: str = path
         self._stack = stack
-        self._descriptor = self._keep(os.open(path, os.O_PATH | os.O_DIRECTORY))
+        self._descriptor = self._keep(os.open(path, _PATH_ONLY | os.O_DIRECTORY))
         self._status = os.fstat(self._descriptor)
 
     def lock(self) -> None:
@@ -138,7 +139,7 @@ class Directory:
 
     def _open(self, name: str, parent: int, rights: _Rights | None) -> int:
         with _acting_with(rights):
-            return self._keep(os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=parent))
+            return self._keep(os.open(name, _PATH_ONLY | os.O_NOFOLLOW, dir_fd=parent))
 
     def _keep(self, descriptor: int) -> int:
         self._stack.callback(os.close, descriptor)
@@ -202,6 +203,9 @@ class File:
 
     def _is_own(self, status: os.stat_result) -> bool:
         holder, rights = self._directory, self._entry.rights
+        # A hard link, too, can lead from a shared directory to a secret of its owner.
+        if holder.st_mode & _SHARED and status.st_nlink > 1:
+            return False
         if status.st_uid in {holder.st_uid, 0, rights.uid if rights else os.geteuid()}:
             return True
         # No other user could put the file into a private directory.

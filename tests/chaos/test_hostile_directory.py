@@ -191,6 +191,18 @@ def test_link_of_another_user_in_a_shared_directory_of_root_is_refused(
     assert secret.read_text() == SECRET
 
 
+def test_hard_link_in_a_shared_directory_of_root_is_not_shown(base: Path, secret: Path) -> None:
+    """Where the kernel does not protect hard links, www-data can make one to any file."""
+    shared = base / "var"
+    shared.mkdir()
+    shared.chmod(0o777)
+    os.link(secret, shared / ".maintenance.ip")
+    for line in COMMANDS:
+        result = command(shared, line)
+        assert "SECRETHASH" not in result.stdout + result.stderr
+        assert secret.read_text() == SECRET
+
+
 def test_link_of_root_in_a_shared_directory_of_root_is_followed(base: Path) -> None:
     shared = base / "var"
     shared.mkdir()
