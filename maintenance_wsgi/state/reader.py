@@ -170,9 +170,9 @@ class StateReader:
 
     def _parse_window(self, contents: Contents) -> Window:
         window, problems = parse_flag(contents.data)
-        for problem in (
-            problems if contents.is_own else ["it belongs to another user"][: len(problems)]
-        ):
+        if problems and not contents.is_own:
+            problems = ("its values are not valid, and it belongs to another user",)
+        for problem in problems:
             _logger.warning("%s: %s", self.flag_path, problem)
         return window
 

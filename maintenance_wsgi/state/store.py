@@ -126,8 +126,8 @@ def _state_of(file: files.File, path: str, limit: int) -> bytes | StateError | N
         if contents.is_own:
             return contents.data
         unreadable = StateError(
-            f"{path}: belongs to another user (uid {contents.status.st_uid}), or is a hard link in a"
-            " directory that others may write; replace it by a file of the directory's owner"
+            f"{path}: belongs to another user (uid {contents.status.st_uid}), or is a hard link in"
+            " a directory that others may write; replace it by a file of the directory's owner"
         )
     try:
         files.stat_or_lstat(path)
