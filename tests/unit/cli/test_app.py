@@ -13,7 +13,7 @@ from maintenance_wsgi.cli import main
 from tests.support.commands import invoke
 from tests.support.data import load_cases
 from tests.support.needs import need_root
-from tests.support.processes import run
+from tests.support.processes import COMMAND, environ, run
 
 pytestmark = pytest.mark.usefixtures("var")
 
@@ -487,3 +487,39 @@ def test_module_runs_as_the_command(flag: Path) -> None:
     assert (result.returncode, result.stdout) == (0, "Enabled maintenance mode\n")
     assert flag.exists()
     assert run_module("--version").stdout.startswith("maintenance-wsgi, version ")
+
+
+@pytest.mark.parametrize(
+    ("content", "zone"),
+    [
+        ('{"until": "9999-12-31T23:59:59Z"}', "Asia/Tokyo"),
+        ('{"since": "0001-01-01T00:00:00Z"}', "America/New_York"),
+        ('{"until": "9999-12-31T23:59:59-23:59", "retry_after": 1e999}', "UTC"),
+        ("[" * 60_000, "UTC"),
+        ("9" * 60_000, "UTC"),
+        ('{"message": {}, "by": [], "since": true, "holders": {"a": 1}}', "UTC"),
+    ],
+)
+def test_no_content_of_a_flag_makes_it_look_off(content: str, zone: str, flag: Path) -> None:
+    flag.write_text(content)
+    for options in (["--exit-code"], ["--json", "--exit-code"], []):
+        result = run(COMMAND, "--dir", flag.parent, "status", *options, env=environ(TZ=zone))
+        assert "Traceback" not in result.stderr
+        assert "enabled" in result.stdout
+
+
+@pytest.mark.parametrize("options", [["--exit-code"], ["-q", "--exit-code"]])
+def test_every_failure_of_status_is_told_from_off(options: list[str], tmp_path: Path) -> None:
+    missing = run(COMMAND, "--dir", tmp_path / "no", "status", *options, env=environ(), code=2)
+    assert "does not exist" in missing.stderr
+    redis = ["--redis", "redis://127.0.0.1:1/0"]
+    refused = run(COMMAND, "status", *options, *redis, env=environ(), code=2)
+    assert "does not answer" in refused.stderr
+
+
+def test_default_directory_is_not_that_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    for line in ("enable", "status", "disable", "check"):
+        result = invoke(line)
+        assert result.exit_code == 2
+        assert "the default directory is /var here; name it with --dir" in result.stderr
