@@ -32,6 +32,7 @@ _UNIX = "unix:"
 # What servers report as the peer of a Unix socket: gunicorn and cheroot an empty string, waitress
 # "localhost", werkzeug "<local>", uWSGI "0.0.0.0", eventlet "unix", others "@" or nothing at all.
 _UNIX_PEERS = {"", "localhost", "<local>", "0.0.0.0", "@", "unix"}  # noqa: S104 (not bound)
+_MAX_PORT = 65535
 _CLOUDFRONT = "HTTP_CLOUDFRONT_VIEWER_ADDRESS"
 # Number of cached resolutions, and the longest header value that is cached (characters).
 _CACHE_SIZE, _MAX_CACHED_LENGTH = 1024, 300
@@ -179,9 +180,11 @@ def _trusted_network(entry: str) -> IPNetwork:
 
 def _header_spelling(name: str) -> str:
     """Return what was meant by the name of an environ's key, which servers and proxies drop."""
-    if not re.fullmatch(r"(HTTP_)?[A-Za-z_]+", name) or name == "REMOTE_ADDR":
+    if name.upper() == "REMOTE_ADDR":
+        return "trusted_proxies=[], so that the peer is the client"
+    if "_" not in name or not TOKEN.fullmatch(name):
         return "X-Forwarded-For, Forwarded or the one header that your proxy sets"
-    words = name.removeprefix("HTTP_").replace("_", "-").title()
+    words = re.sub("^http-", "", name.replace("_", "-"), flags=re.IGNORECASE).title()
     return words.replace("Ip", "IP").replace("Cf-", "CF-")
 
 
@@ -213,7 +216,8 @@ def _parse_viewer_address(value: str) -> Address | None:
     # CloudFront writes `address:port` and does not bracket IPv6: a port of four digits would be
     # read as the last group of another client's address.
     host, _, port = value.rpartition(":")
-    address = parse_address(host) if re.fullmatch("[0-9]{1,5}", port) else None
+    is_port = re.fullmatch("[0-9]{1,5}", port) and int(port) <= _MAX_PORT
+    address = parse_address(host) if is_port else None
     return address if address and address.value else None
 
 

@@ -226,6 +226,7 @@ def test_reasons_keep_their_names() -> None:
         ("2001:db8:5::beef:1234", "2001:db8:5::beef"),
         ("203.0.113.7", None),
         ("203.0.113.7:80:90", None),
+        ("203.0.113.7:65536", None),
         ("2001:db8:5::beef", None),
         (":80", None),
         ("0.0.0.0:80", None),
@@ -245,7 +246,9 @@ def test_viewer_address_is_cut_at_its_last_colon(value: str, client: str | None)
         ("HTTP_X_REAL_IP", "use X-Real-IP"),
         ("X_Forwarded_For", "use X-Forwarded-For"),
         ("HTTP_CF_CONNECTING_IP", "use CF-Connecting-IP"),
-        ("REMOTE_ADDR", "use X-Forwarded-For, Forwarded or"),
+        ("http_x_real_ip", "use X-Real-IP"),
+        ("X-Real_IP", "use X-Real-IP"),
+        ("REMOTE_ADDR", "use trusted_proxies=\\[\\]"),
     ],
 )
 def test_key_of_an_environ_is_refused_with_the_right_spelling(name: str, spelling: str) -> None:
