@@ -3,12 +3,9 @@
 import os
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import lru_cache
 from math import ceil
 from wsgiref.types import StartResponse, WSGIEnvironment
-
-from werkzeug.wsgi import get_input_stream
 
 from maintenance_wsgi.arguments import MAX_SECONDS
 from maintenance_wsgi.networks import Address, is_public
@@ -16,13 +13,8 @@ from maintenance_wsgi.response import templates
 from maintenance_wsgi.response.cors import CORSPolicy
 from maintenance_wsgi.response.languages import load_catalogs
 from maintenance_wsgi.response.negotiation import HTML, PROBLEM, choose_format, choose_language
+from maintenance_wsgi.response.request_body import read_body
 from maintenance_wsgi.state.flag import Window
-
-_BODY_LIMIT = 128 * 1024 * 1024  # bytes
-_BODY_CHUNK = 64 * 1024  # bytes
-_BODY_PAUSE = 1  # seconds that one read may take
-_BODY_SECONDS = 30  # seconds that all reads may take
-_NO_BODY = (None, "", "0")
 
 
 class UnavailableResponse:
@@ -66,10 +58,10 @@ class UnavailableResponse:
 
         The request's body is read first. If the visitor's address is unknown, `client` is None.
         """
-        _read_body(environ)
+        complete = read_body(environ)
         if preflight_headers := self._cors.preflight_headers(environ):
             start_response("204 No Content", self._common_headers + preflight_headers)
-            return []
+            return complete([])
         left = self._time_left(window)
         headers, body = self._render(environ, window, left, client)
         headers = [*headers, *self._common_headers, ("Content-Length", str(len(body)))]
@@ -77,7 +69,7 @@ class UnavailableResponse:
             headers.append(("Retry-After", str(left.retry_after)))
         headers += self._cors.answer_headers(environ)
         start_response("503 Service Unavailable", headers)
-        return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
+        return complete([] if environ.get("REQUEST_METHOD") == "HEAD" else [body])
 
     def _time_left(self, window: Window) -> templates.TimeLeft:
         retry_after = self._retry_after if window.retry_after is None else window.retry_after
@@ -125,27 +117,3 @@ def _public_address(address: Address) -> str:
     tell the visitor about the network behind the proxy.
     """
     return str(address) if is_public(address) else ""
-
-
-def _read_body(environ: WSGIEnvironment) -> None:
-    """Read the request's body to its end, within bounds.
-
-    If a server answers while the client is still sending, it closes the connection, and the client
-    reports a broken connection instead of the answer.
-    """
-    if environ.get("CONTENT_LENGTH") in _NO_BODY and "HTTP_TRANSFER_ENCODING" not in environ:
-        return
-    # A server's stream raises its own errors if a client hangs up or sends a malformed chunk.
-    with suppress(Exception):
-        stream = get_input_stream(environ)
-        began, size, left = time.monotonic(), 1, _BODY_LIMIT
-        while left > 0:
-            asked = time.monotonic()
-            # A read blocks until it has all the bytes that it asks for. The size grows only while
-            # the client is quick: a client that drips bytes would hold the worker.
-            data = stream.read(size)
-            now = time.monotonic()
-            if not data or now - asked > _BODY_PAUSE or now - began > _BODY_SECONDS:
-                return
-            left -= len(data)
-            size = min(size * 2, _BODY_CHUNK, left)

@@ -53,8 +53,10 @@ Group www-data
 LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
 LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
 LoadModule wsgi_module /usr/lib/apache2/modules/mod_wsgi.so
+LoadModule reqtimeout_module /usr/lib/apache2/modules/mod_reqtimeout.so
+RequestReadTimeout body=2,minrate=500
 WSGISocketPrefix {folder}/wsgi
-WSGIDaemonProcess shop processes=2 threads=5 python-path={folder}
+WSGIDaemonProcess shop processes=2 threads=2 python-path={folder}
 WSGIProcessGroup shop
 WSGIApplicationGroup %{{GLOBAL}}
 WSGIChunkedRequest On
@@ -75,7 +77,7 @@ class Server:
         tcp: what `{at}` is for `{port}` of 127.0.0.1.
         workers: how many processes answer.
         keeps_alive: whether it takes another request over the connection after a 503.
-        reads_chunks: whether it reads a body whose length is not said before.
+        reads_bodies: whether the gate can read a body as it comes.
         reload: the signal that makes it start new workers, where it can.
         unix_peer: what it reports as REMOTE_ADDR of a Unix socket.
     """
@@ -85,7 +87,7 @@ class Server:
     unix: str | None = "{path}"
     workers: int = 1
     keeps_alive: bool = True
-    reads_chunks: bool = True
+    reads_bodies: bool = True
     reload: signal.Signals | None = None
     unix_peer: str | None = ""
 
@@ -108,7 +110,6 @@ SERVERS = {
         " --die-on-term --need-app",
         workers=2,
         keeps_alive=False,
-        reads_chunks=False,
         reload=signal.SIGHUP,
         unix_peer="0.0.0.0",
     ),
@@ -124,6 +125,7 @@ SERVERS = {
         tcp="--port={port}",
         unix="--uds={path}",
         workers=2,
+        reads_bodies=False,
         reload=signal.SIGHUP,
     ),
     "werkzeug": Server(
@@ -157,7 +159,7 @@ KINDS = [
     for kind in ("tcp", "unix")
     if kind == "tcp" or server.unix
 ]
-READ_CHUNKS = [kind for kind in KINDS if SERVERS[kind[0]].reads_chunks]
+READ_BODIES = [kind for kind in KINDS if SERVERS[kind[0]].reads_bodies]
 RELOAD = [kind for kind in KINDS if SERVERS[kind[0]].reload]
 
 
@@ -290,6 +292,7 @@ def test_exempt_client_gets_streams_files_and_uploads(in_maintenance: Live) -> N
     assert (uploaded.code, uploaded.body) == (200, b"3000000")
 
 
+@pytest.mark.parametrize("live", READ_BODIES, indirect=True, ids="-".join)
 def test_large_upload_gets_its_answer(in_maintenance: Live) -> None:
     answer = ask(in_maintenance.listener, "/upload", "POST", STRANGER, body=b"x" * UPLOAD)
     assert (answer.code, answer.mark) == (503, "on")
@@ -302,11 +305,12 @@ def pieces(pause: float) -> Iterator[bytes]:
         yield b"x" * 20_000
 
 
+@pytest.mark.parametrize("live", READ_BODIES, indirect=True, ids="-".join)
 def test_slow_upload_gets_its_answer(in_maintenance: Live) -> None:
     send_slowly(in_maintenance, {"Content-Length": "100000"})
 
 
-@pytest.mark.parametrize("live", READ_CHUNKS, indirect=True, ids="-".join)
+@pytest.mark.parametrize("live", READ_BODIES, indirect=True, ids="-".join)
 def test_slow_upload_in_chunks_gets_its_answer(in_maintenance: Live) -> None:
     send_slowly(in_maintenance, {})
 
@@ -342,7 +346,8 @@ def test_connection_survives_the_answer(in_maintenance: Live) -> None:
     connection = Connection(in_maintenance.listener)
     connection.connect()
     sock = connection.sock
-    for body in (None, b"x" * 100_000, None) if in_maintenance.server.keeps_alive else (None,):
+    upload = b"x" * (100_000 if in_maintenance.server.reads_bodies else 1000)
+    for body in (None, upload, None) if in_maintenance.server.keeps_alive else (None,):
         answer = connection.ask("/", "POST" if body else "GET", STRANGER, body)
         assert answer.code == 503
         assert connection.sock is sock or not in_maintenance.server.keeps_alive

@@ -27,6 +27,8 @@ def shop(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
     if path == "/peer":
         names = ("REMOTE_ADDR", "HTTP_X_FORWARDED_FOR")
         return [json.dumps([environ.get(name) for name in names]).encode()]
+    if path == "/reached":
+        print("The shop was reached", file=environ["wsgi.errors"], flush=True)
     if path == "/pid":
         time.sleep(0.01)  # a busy worker leaves the next client to another
     return [b"%d" % os.getpid()]

@@ -18,7 +18,7 @@ from maintenance_wsgi.response.languages import load_catalogs
 from maintenance_wsgi.response.unavailable import UnavailableResponse
 from maintenance_wsgi.state.flag import Window
 from maintenance_wsgi.state.reader import StateReader
-from tests.support.wsgi import Answer, call, make_environ, shop, status_of
+from tests.support.wsgi import Answer, call, make_environ, shop
 
 
 @pytest.fixture
@@ -308,55 +308,3 @@ def blocked_bodies(
     assert details
     environ = make_environ(HTTP_ACCEPT_LANGUAGE=language)
     return page(environ, lambda *_: lambda _: None, details, None)
-
-
-class Upload:
-    """A request body of so many bytes, that notes how much of it was read."""
-
-    def __init__(self, size: int, error: Exception | None = None) -> None:
-        self.left = size
-        self.error = error
-
-    def read(self, size: int) -> bytes:
-        if self.error:
-            raise self.error
-        taken = min(size, self.left)
-        self.left -= taken
-        return bytes(taken)
-
-    readline = readlines = __iter__ = None
-
-
-@pytest.mark.parametrize(
-    ("size", "left"), [(0, 0), (1, 0), (10_000_000, 0), (200 * 2**20, 200 * 2**20 - 128 * 2**20)]
-)
-def test_body_is_read_within_bounds(size: int, left: int, application: WSGIApplication) -> None:
-    upload = Upload(size)
-    environ = make_environ(REQUEST_METHOD="POST", CONTENT_LENGTH=str(size)) | {"wsgi.input": upload}
-    assert status_of(application, environ) == "503 Service Unavailable"
-    assert upload.left == left
-
-
-def test_body_that_drips_does_not_hold_the_worker(
-    application: WSGIApplication, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 0.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-
-    class Drip(Upload):
-        def read(self, size: int) -> bytes:
-            nonlocal now
-            now += 0.9 * size
-            return super().read(size)
-
-    drip = Drip(65536)
-    environ = make_environ(REQUEST_METHOD="POST", CONTENT_LENGTH="65536") | {"wsgi.input": drip}
-    assert status_of(application, environ) == "503 Service Unavailable"
-    assert now < 10
-
-
-@pytest.mark.parametrize("length", ["nonsense", "-1", "7"])
-def test_broken_body_does_not_cost_the_answer(length: str, application: WSGIApplication) -> None:
-    upload = Upload(7, OSError("the client has hung up"))
-    environ = make_environ(CONTENT_LENGTH=length) | {"wsgi.input": upload}
-    assert status_of(application, environ) == "503 Service Unavailable"
