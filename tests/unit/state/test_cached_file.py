@@ -266,7 +266,7 @@ def test_child_of_a_fork_does_not_wait_for_a_thread_of_its_parent() -> None:
     lock = ForkSafeLock()
     with lock:
         child = os.fork()
-        if child == 0:  # pragma: no cover (the child cannot write down what it ran)
+        if child == 0:
             signal.alarm(20)
             with lock:
                 os._exit(7)
