@@ -13,11 +13,10 @@ from tests.live.servers.test_servers import (
     SERVERS,
     STRANGER,
     Live,
-    make_open_folder,
     started,
 )
 from tests.support.http import Connection, ask
-from tests.support.processes import wait_for
+from tests.support.processes import make_open_folder, wait_for
 from tests.support.slow_clients import SLOW_BODIES, slow_clients
 
 pytestmark = pytest.mark.servers
