@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -107,7 +107,9 @@ class RedisConnection:
     @cached_property
     def _redis(self) -> Any:  # noqa: ANN401 (three kinds, and redis-py's types fit none)
         if self._kind == "cluster":
-            return RedisCluster.from_url(self._url, **self._fixed)
+            # RedisCluster of redis-py 5.0 drops ssl_check_hostname; its pool takes it.
+            pool = partial(ConnectionPool, **self._fixed)
+            return RedisCluster.from_url(self._url, **self._fixed, connection_pool_class=pool)
         if self._kind != "sentinel":
             return Redis.from_pool(ConnectionPool(**self._options))
         options = self._options | {"ssl": self._url.startswith("rediss:")}
