@@ -33,11 +33,13 @@ def read_body(environ: WSGIEnvironment) -> Callable[[list[bytes]], Iterable[byte
     # The client has hung up, the length is not a number, or the server shows no socket.
     with suppress(OSError, ValueError, KeyError):
         held = _server_socket(environ)
+        if held is None:
+            connection = _uwsgi_connection(environ, deadline)
         # A server's reader of chunks takes the beginning of a chunk's size for the size.
-        if held and not chunked and _is_read(environ, held, deadline):
+        elif not chunked and _is_read(environ, held, deadline):
             return list
-        descriptor = held.fileno() if held else sys.modules["uwsgi"].connection_fd()
-        connection = socket.socket(fileno=os.dup(descriptor))
+        else:
+            connection = socket.socket(fileno=os.dup(held.fileno()))
         if time.monotonic() >= deadline:
             # Servers read the rest themselves: cheroot before the answer, gunicorn after it.
             connection.shutdown(socket.SHUT_RD)
@@ -55,21 +57,32 @@ def _server_socket(environ: WSGIEnvironment) -> socket.socket | None:
     return None if str(environ.get("SERVER_PROTOCOL")).startswith("HTTP/2") else found
 
 
+def _uwsgi_connection(environ: WSGIEnvironment, deadline: float) -> socket.socket:
+    """Read the body but for its end, which may be in uWSGI's buffer; return the connection."""
+    uwsgi = sys.modules["uwsgi"]
+    connection = socket.socket(fileno=os.dup(uwsgi.connection_fd()))
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    _receive(connection, connection.recv, length - uwsgi.buffer_size, deadline)
+    return connection
+
+
 def _is_read(environ: WSGIEnvironment, server_socket: socket.socket, deadline: float) -> bool:
     """Read a body of known length; tell whether all of it came in time."""
     stream: InputStream = environ["wsgi.input"]
     stream = getattr(stream, "reader", stream)  # gunicorn's own counts a wait as a failure
-    length = int(environ["CONTENT_LENGTH"])
-    return _receive(server_socket, stream.read, length, deadline) == length
+    length, timeout = int(environ["CONTENT_LENGTH"]), server_socket.gettimeout()
+    received = _receive(server_socket, stream.read, length, deadline)
+    server_socket.settimeout(timeout)
+    return received == length
 
 
 def _receive(
     connection: socket.socket, read: Callable[[int], bytes], most: int, deadline: float
 ) -> int:
-    """Read until the deadline or the end; return how many bytes came."""
-    poll, timeout, received = select.poll(), connection.gettimeout(), 0
-    poll.register(connection, select.POLLIN)
+    """Read without waiting, until the deadline or the end; return how many bytes came."""
     connection.settimeout(0)
+    poll, received = select.poll(), 0
+    poll.register(connection, select.POLLIN)
     while received < most and (seconds := deadline - time.monotonic()) > 0:
         data = None
         with suppress(OSError, TypeError):  # nothing has come; cheroot takes its length
@@ -80,7 +93,6 @@ def _receive(
             received += len(data)
         else:
             break
-    connection.settimeout(timeout)
     return received
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from socket import SHUT_WR, socket
 
 import pytest
@@ -36,6 +37,7 @@ BUFFERING = {"waitress", "mod_wsgi"}
 ANSWERING = [name for name in SERVERS if name not in BUFFERING]
 REACHING = b"GET /reached HTTP/1.1\r\nHost: shop.example\r\n\r\n"
 REACHED = b"The shop was reached"
+REACHABLE = {"MAINTENANCE_EXEMPT_PATHS": "/reached"}
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -43,10 +45,9 @@ def live(request: pytest.FixtureRequest) -> Iterator[Live]:
     """Start a server that answers four requests at once; maintenance is on."""
     server = SERVERS[request.param]
     server = replace(server, command=f"{server.command} {AT_ONCE.get(request.param, '')}")
-    paths = {"MAINTENANCE_EXEMPT_PATHS": "/reached"}
     with (
         make_open_folder() as folder,
-        started(server, "tcp", folder, "live_shop:application", **paths) as live,
+        started(server, "tcp", folder, "live_shop:application", **REACHABLE) as live,
     ):
         live.mode.enable(exemptions=["203.0.113.7"])
         yield live
@@ -120,3 +121,20 @@ def test_body_is_not_a_request(body: bytes, live: Live) -> None:
         connection.sock.sendall(b"POST / HTTP/1.1\r\nHost: shop.example\r\n" + body + last)
         assert all_of(connection.sock).startswith(b"HTTP/1.1 503 ")
     connection.close()
+
+
+def test_chunks_are_not_requests_to_uwsgi(tmp_path: Path) -> None:
+    """With this option it reads no chunks, and the connection is there for another request."""
+    command = SERVERS["uwsgi"].command.replace("--http-socket", "--http11-socket")
+    server = replace(SERVERS["uwsgi"], command=command)
+    with started(server, "tcp", tmp_path, "live_shop:application", **REACHABLE) as live:
+        live.mode.enable()
+        connection = Connection(live.listener)
+        connection.connect()
+        with reaching_the_shop_once(live):
+            head = b"POST / HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding: chunked\r\n\r\n"
+            connection.sock.sendall(head)
+            assert connection.sock.recv(13) == b"HTTP/1.1 503 "
+            connection.sock.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(REACHING), REACHING))
+            assert b"HTTP/1.1" not in all_of(connection.sock)
+        connection.close()
