@@ -27,11 +27,11 @@ def read_body(environ: WSGIEnvironment) -> Callable[[list[bytes]], Iterable[byte
     If the body was not read to its end, the connection ends with the answer.
     """
     chunked = "HTTP_TRANSFER_ENCODING" in environ
-    if environ.get("CONTENT_LENGTH") in {None, "", "0"} and not chunked:
+    if environ.get("CONTENT_LENGTH") in (None, "", "0") and not chunked:
         return list
     deadline = time.monotonic() + _SECONDS
-    # The client has hung up, the length is not a number, or the server shows no socket.
-    with suppress(OSError, ValueError, KeyError):
+    # The server shows no socket, the client has hung up, or the length is not a number.
+    with suppress(Exception):
         held = _server_socket(environ)
         if held is None:
             connection = _uwsgi_connection(environ, deadline)
