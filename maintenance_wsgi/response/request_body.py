@@ -1,8 +1,8 @@
-"""The body of a blocked request, which must not hold its worker for more than two seconds.
+"""The body of a blocked request, which holds its worker for two seconds at most.
 
-A client that is still sending when its connection is closed may not see the answer, so the body is
-read. But a server's stream waits for a client that stops. So a body is read only from a socket,
-which can do without waiting.
+The body is read, because a client that is still sending when its connection is closed may not see
+the answer. But it is read only if the server shows the socket: the server's own stream would wait
+for a client that stops sending.
 """
 
 import os
@@ -22,24 +22,28 @@ _CHUNK = 64 * 1024  # bytes
 
 
 def read_body(environ: WSGIEnvironment) -> Callable[[list[bytes]], Iterable[bytes]]:
-    """Read the request's body as far as it comes in time; return what completes the answer.
+    """Read the request's body, as far as it comes in time.
 
-    If the body was not read to its end, the connection ends with the answer.
+    Returns:
+        What makes the answer of its parts. If the body was not read to its end, this answer ends
+        the connection.
     """
     chunked = "HTTP_TRANSFER_ENCODING" in environ
-    if environ.get("CONTENT_LENGTH") in {None, "", "0"} and not chunked:
+    if environ.get("CONTENT_LENGTH") in (None, "", "0") and not chunked:
         return list
     deadline = time.monotonic() + _SECONDS
-    # The client has hung up, the length is not a number, or the server shows no socket.
-    with suppress(OSError, ValueError, KeyError):
-        held = _server_socket(environ)
-        # A server's reader of chunks takes the beginning of a chunk's size for the size.
-        if held and not chunked and _is_read(environ, held, deadline):
+    # The server shows no socket, the client has hung up, or the length is not a number.
+    with suppress(Exception):
+        server_socket = _server_socket(environ)
+        if server_socket is None:
+            connection = _uwsgi_connection(environ, deadline)
+        # Unless they wait, the servers' readers of chunks take a part of a chunk's size for it all.
+        elif not chunked and _is_read(environ, server_socket, deadline):
             return list
-        descriptor = held.fileno() if held else sys.modules["uwsgi"].connection_fd()
-        connection = socket.socket(fileno=os.dup(descriptor))
+        else:
+            connection = socket.socket(fileno=os.dup(server_socket.fileno()))
         if time.monotonic() >= deadline:
-            # Servers read the rest themselves: cheroot before the answer, gunicorn after it.
+            # Servers read what is left: cheroot before the answer, gunicorn after it.
             connection.shutdown(socket.SHUT_RD)
         return partial(ClosingIterator, callbacks=partial(_end, connection, deadline))
     return list
@@ -55,24 +59,35 @@ def _server_socket(environ: WSGIEnvironment) -> socket.socket | None:
     return None if str(environ.get("SERVER_PROTOCOL")).startswith("HTTP/2") else found
 
 
+def _uwsgi_connection(environ: WSGIEnvironment, deadline: float) -> socket.socket:
+    """Read the body but for its end, which may be in uWSGI's buffer; return the connection."""
+    uwsgi = sys.modules["uwsgi"]
+    connection = socket.socket(fileno=os.dup(uwsgi.connection_fd()))
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    _receive(connection, connection.recv, length - uwsgi.buffer_size, deadline)
+    return connection
+
+
 def _is_read(environ: WSGIEnvironment, server_socket: socket.socket, deadline: float) -> bool:
     """Read a body of known length; tell whether all of it came in time."""
     stream: InputStream = environ["wsgi.input"]
-    stream = getattr(stream, "reader", stream)  # gunicorn's own counts a wait as a failure
-    length = int(environ["CONTENT_LENGTH"])
-    return _receive(server_socket, stream.read, length, deadline) == length
+    stream = getattr(stream, "reader", stream)  # gunicorn's own remembers a wait as a failure
+    length, timeout = int(environ["CONTENT_LENGTH"]), server_socket.gettimeout()
+    received = _receive(server_socket, stream.read, length, deadline)
+    server_socket.settimeout(timeout)
+    return received == length
 
 
 def _receive(
     connection: socket.socket, read: Callable[[int], bytes], most: int, deadline: float
 ) -> int:
-    """Read until the deadline or the end; return how many bytes came."""
-    poll, timeout, received = select.poll(), connection.gettimeout(), 0
-    poll.register(connection, select.POLLIN)
+    """Read without waiting, until the deadline or the end; return how many bytes came."""
     connection.settimeout(0)
+    poll, received = select.poll(), 0
+    poll.register(connection, select.POLLIN)
     while received < most and (seconds := deadline - time.monotonic()) > 0:
         data = None
-        with suppress(OSError, TypeError):  # nothing has come; cheroot takes its length
+        with suppress(OSError, TypeError):  # nothing has come; cheroot counts its bytes
             data = read(min(most - received, _CHUNK))
         if data is None:
             poll.poll(seconds * 1000)
@@ -80,7 +95,6 @@ def _receive(
             received += len(data)
         else:
             break
-    connection.settimeout(timeout)
     return received
 
 

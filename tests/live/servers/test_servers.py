@@ -77,7 +77,7 @@ class Server:
         tcp: what `{at}` is for `{port}` of 127.0.0.1.
         workers: how many processes answer.
         keeps_alive: whether it takes another request over the connection after a 503.
-        reads_bodies: whether the gate can read a body as it comes.
+        answers_uploads: whether a blocked client that is still sending gets its answer.
         reload: the signal that makes it start new workers, where it can.
         unix_peer: what it reports as REMOTE_ADDR of a Unix socket.
     """
@@ -87,7 +87,7 @@ class Server:
     unix: str | None = "{path}"
     workers: int = 1
     keeps_alive: bool = True
-    reads_bodies: bool = True
+    answers_uploads: bool = True
     reload: signal.Signals | None = None
     unix_peer: str | None = ""
 
@@ -125,7 +125,7 @@ SERVERS = {
         tcp="--port={port}",
         unix="--uds={path}",
         workers=2,
-        reads_bodies=False,
+        answers_uploads=False,
         reload=signal.SIGHUP,
     ),
     "werkzeug": Server(
@@ -159,7 +159,7 @@ KINDS = [
     for kind in ("tcp", "unix")
     if kind == "tcp" or server.unix
 ]
-READ_BODIES = [kind for kind in KINDS if SERVERS[kind[0]].reads_bodies]
+ANSWER_UPLOADS = [kind for kind in KINDS if SERVERS[kind[0]].answers_uploads]
 RELOAD = [kind for kind in KINDS if SERVERS[kind[0]].reload]
 
 
@@ -292,7 +292,7 @@ def test_exempt_client_gets_streams_files_and_uploads(in_maintenance: Live) -> N
     assert (uploaded.code, uploaded.body) == (200, b"3000000")
 
 
-@pytest.mark.parametrize("live", READ_BODIES, indirect=True, ids="-".join)
+@pytest.mark.parametrize("live", ANSWER_UPLOADS, indirect=True, ids="-".join)
 def test_large_upload_gets_its_answer(in_maintenance: Live) -> None:
     answer = ask(in_maintenance.listener, "/upload", "POST", STRANGER, body=b"x" * UPLOAD)
     assert (answer.code, answer.mark) == (503, "on")
@@ -305,12 +305,12 @@ def pieces(pause: float) -> Iterator[bytes]:
         yield b"x" * 20_000
 
 
-@pytest.mark.parametrize("live", READ_BODIES, indirect=True, ids="-".join)
+@pytest.mark.parametrize("live", ANSWER_UPLOADS, indirect=True, ids="-".join)
 def test_slow_upload_gets_its_answer(in_maintenance: Live) -> None:
     send_slowly(in_maintenance, {"Content-Length": "100000"})
 
 
-@pytest.mark.parametrize("live", READ_BODIES, indirect=True, ids="-".join)
+@pytest.mark.parametrize("live", ANSWER_UPLOADS, indirect=True, ids="-".join)
 def test_slow_upload_in_chunks_gets_its_answer(in_maintenance: Live) -> None:
     send_slowly(in_maintenance, {})
 
@@ -346,7 +346,7 @@ def test_connection_survives_the_answer(in_maintenance: Live) -> None:
     connection = Connection(in_maintenance.listener)
     connection.connect()
     sock = connection.sock
-    upload = [b"x" * 100_000] if in_maintenance.server.reads_bodies else []
+    upload = [b"x" * 100_000] if in_maintenance.server.answers_uploads else []
     for body in (None, *upload, None) if in_maintenance.server.keeps_alive else (None,):
         answer = connection.ask("/", "POST" if body else "GET", STRANGER, body)
         assert answer.code == 503

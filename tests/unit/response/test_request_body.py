@@ -1,12 +1,14 @@
 """The body of a blocked request, over a connection whose one end is the server's."""
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedReader
+from types import SimpleNamespace
 from typing import Any, NoReturn
 from wsgiref.types import WSGIEnvironment
 
@@ -34,6 +36,13 @@ class Ends:
         with suppress(ConnectionResetError):
             return self.stream.read()
         return b""
+
+
+class Waiting:
+    """The stream of a server that shows no socket: a read may wait for ever."""
+
+    def read(self, _: int = -1) -> NoReturn:
+        pytest.fail("it was read")
 
 
 @pytest.fixture
@@ -136,6 +145,32 @@ def test_chunks_may_end_after_the_answer(ends: Ends) -> None:
     assert ends.read() == b""
 
 
+@pytest.fixture
+def in_uwsgi(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> WSGIEnvironment:
+    """Return a request under uWSGI, which has the connection behind its module, not its stream."""
+    module = SimpleNamespace(connection_fd=ends.server.fileno, buffer_size=4096)
+    monkeypatch.setitem(sys.modules, "uwsgi", module)
+    return ends.environ(CONTENT_LENGTH=str(LENGTH)) | {"wsgi.input": Waiting()}
+
+
+def test_upload_to_uwsgi_is_read_before_the_answer(in_uwsgi: WSGIEnvironment, ends: Ends) -> None:
+    with sending(ends.client, [bytes(LENGTH)]), taking(0, 1.5):
+        complete = read_body(in_uwsgi)
+    ends.client.shutdown(socket.SHUT_WR)
+    with taking(0, 1.5):
+        send_answer(complete)
+    assert ends.read() == b""
+
+
+@DROPS
+def test_body_to_uwsgi_is_cut_off_in_time(
+    drops: list[bytes], in_uwsgi: WSGIEnvironment, ends: Ends
+) -> None:
+    with sending(ends.client, drops, 0.5), taking(2, 3.5):
+        send_answer(read_body(in_uwsgi))
+    assert ends.read() == b""
+
+
 @pytest.mark.parametrize("sent", [b"", b"x" * 70_000], ids=["nothing", "a-part"])
 def test_client_hangs_up(sent: bytes, ends: Ends) -> None:
     ends.client.sendall(sent)
@@ -148,13 +183,6 @@ def test_client_hangs_up(sent: bytes, ends: Ends) -> None:
 def test_length_that_is_not_valid(length: str, ends: Ends) -> None:
     with taking(0, 3.5):
         send_answer(read_body(ends.environ(CONTENT_LENGTH=length)))
-
-
-class Waiting:
-    """The stream of a server that shows no socket: a read may wait for ever."""
-
-    def read(self, _: int = -1) -> NoReturn:
-        pytest.fail("it was read")
 
 
 @pytest.mark.parametrize(
