@@ -1,5 +1,6 @@
 """The small grammar that several modules share: HTTP tokens, names in an environ, safe output."""
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -56,3 +57,13 @@ def _visible(character: str) -> str:
     if character.isprintable() and not _IGNORABLE.match(character):
         return character
     return character.encode("unicode_escape").decode("ascii")
+
+
+def _escape_arguments(record: logging.LogRecord) -> bool:
+    args = record.args or ()
+    record.args = tuple(a if isinstance(a, int) else printable(str(a), LINE_LIMIT) for a in args)
+    return True
+
+
+# Every line of this package's log passes here: a path or an error may repeat foreign text.
+logging.getLogger("maintenance_wsgi").addFilter(_escape_arguments)

@@ -106,7 +106,7 @@ class Target:
             raise StateError(
                 "--redis: redis-py is not installed; run pip install 'maintenance-wsgi[redis]'"
             ) from None
-        redis = connection.RedisConnection(self.redis)
+        redis = connection.RedisConnection(self.redis.strip())
         self.redis_store = store.RedisStore(redis, self.fleet, create=create)
         click.get_current_context().call_on_close(self.redis_store.close)
         return self.redis_store

@@ -105,7 +105,7 @@ def as_click_error(error: MaintenanceError) -> click.ClickException:
 
 def _shown(entry: str) -> str:
     # An invisible character must not look like a right address that is called wrong.
-    return entry if entry.isascii() and entry.isprintable() else quoted(entry)
+    return printable(entry, 256) if entry.isascii() and entry.isprintable() else quoted(entry)
 
 
 def _new_list(_ctx: object, _option: object, values: tuple[str, ...]) -> list[str] | None:

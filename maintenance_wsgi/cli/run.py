@@ -13,7 +13,7 @@ from maintenance_wsgi.cli.app import Target, main, warn
 from maintenance_wsgi.cli.fleet import change_options, wait_for_nodes
 from maintenance_wsgi.cli.params import WindowOptions, window_options
 from maintenance_wsgi.errors import StateError
-from maintenance_wsgi.grammar import printable
+from maintenance_wsgi.grammar import LINE_LIMIT, printable
 
 _FORWARDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # exit statuses of a shell
@@ -44,7 +44,8 @@ def run(
 
     If maintenance was already on, it stays on, unchanged. If COMMAND fails, maintenance stays on
     too, and a message says so. If several runs overlap, the last one to end switches it off. The
-    exit status is that of COMMAND, or 128 + N if signal N ended it.
+    exit status is that of COMMAND, or 128 + N if signal N ended it. MAINTENANCE_REDIS is not passed
+    on to COMMAND.
 
     \b
     Example:
@@ -93,7 +94,7 @@ def _report_start(target: Target, *, switched_on: bool) -> None:
         warn("maintenance mode was on before, and is left as it is")
     elif not target.quiet:
         started = f"Maintenance mode is on; if this process is killed, {_remedy(target)}"
-        click.echo(started, err=True)
+        click.echo(printable(started, LINE_LIMIT), err=True)
 
 
 def _run(command: Sequence[str]) -> None:
@@ -103,7 +104,6 @@ def _run(command: Sequence[str]) -> None:
     try:
         process = subprocess.Popen(  # noqa: S603 (the operator's own command)
             command,
-            # The fleet's password is not the command's.
             env={name: os.environ[name] for name in os.environ if name != "MAINTENANCE_REDIS"},
             preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),  # noqa: PLW1509 (no thread runs here)
         )

@@ -12,7 +12,7 @@ from typing import Any
 from maintenance_wsgi.diagnosis.hints import likely_causes
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.gate import Gate, Outcome
-from maintenance_wsgi.grammar import header, printable, request_path
+from maintenance_wsgi.grammar import LINE_LIMIT, header, printable, request_path
 from maintenance_wsgi.networks import Address, NetworkSet
 from maintenance_wsgi.request.client_ip import Hop, Reason, Resolution, header_entries
 from maintenance_wsgi.state.exemptions import Entry, read_entries
@@ -109,7 +109,7 @@ class Explanation:
 
     def _exemption(self) -> str:
         if isinstance(self.listed, StateError):
-            return f"unknown which entry: {self.listed}"
+            return f"unknown which entry: {printable(str(self.listed), LINE_LIMIT)}"
         if self.matched:
             return f"yes, by {self.matched.text} (line {self.matched.line} of the list)"
         if self.resolution.client is None:

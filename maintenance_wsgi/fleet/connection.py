@@ -30,12 +30,14 @@ _DEFAULTS: dict[str, Any] = {
 }
 # Set, not inherited: redis-py before 6 does not check the name in a certificate.
 _TLS: dict[str, Any] = {"ssl_check_hostname": True, "ssl_cert_reqs": "required"}
+_REJECTED = (exceptions.AuthenticationError, exceptions.AuthorizationError)
 _UNREACHABLE = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
     exceptions.ClusterDownError,
     exceptions.RedisClusterException,
     OSError,
+    UnicodeError,  # of a host name
 )
 _RIGHTS = "; grant the rights of the ACL in examples/fleet/README.md"
 _REMEDIES = {
@@ -65,7 +67,7 @@ class RedisConnection:
     """
 
     def __init__(self, url: str) -> None:
-        match = _URL.fullmatch(url)
+        match = _URL.fullmatch(url) if url.isprintable() else None
         if not match or (match["scheme"] == "unix" and match["kind"]):
             raise _refused("its form is not known")
         self._kind = match["kind"]
@@ -98,7 +100,9 @@ class RedisConnection:
             if name.startswith(("sentinel_", "ssl_"))
         }
         passwords = [str(value) for name, value in found.items() if name.endswith("password")]
-        self._secrets = {*passwords, *map(quote, passwords)} - {""}
+        # Redis may show a line end as a blank, and only the beginning of a long argument.
+        secrets = {*passwords, *map(quote, passwords)}
+        self._secrets = {re.sub(r"\s", "", secret)[:16] for secret in secrets}
         try:
             ConnectionPool(**self._options).make_connection()
         except (TypeError, ValueError, exceptions.RedisError):
@@ -125,16 +129,10 @@ class RedisConnection:
             yield self._redis
         except StateError:
             raise
-        except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
-            reason = f"rejected this user or password: {self._shown(error)}"
-            raise StateError(f"Redis at {self.address} {reason}; correct them in the URL") from None
-        except _UNREACHABLE as error:
-            reason = f"does not answer: {self._shown(error)}"
-            raise RedisUnreachableError(f"Redis at {self.address} {reason}") from None
-        except exceptions.RedisError as error:
-            reason = self._shown(error)
-            remedy = next((_REMEDIES[part] for part in _REMEDIES if part in str(error).lower()), "")
-            raise StateError(f"Redis at {self.address} refuses: {reason}{remedy}") from None
+        except (exceptions.RedisError, *_UNREACHABLE) as error:
+            is_reached = isinstance(error, _REJECTED) or not isinstance(error, _UNREACHABLE)
+            kind = StateError if is_reached else RedisUnreachableError
+            raise kind(f"Redis at {self.address} {self._reason(error)}") from None
 
     def close(self) -> None:
         """Close the connections, which may be dead already; the next command opens new ones."""
@@ -142,11 +140,17 @@ class RedisConnection:
         if client is not None:
             client.close()
 
-    def _shown(self, error: Exception) -> str:
-        # A mask would tell a password that is a word of the message.
-        if any(secret in str(error) for secret in self._secrets):
-            return "its message is not shown because it contains the password"
-        return printable(str(error), _MESSAGE_LIMIT)
+    def _reason(self, error: Exception) -> str:
+        message = printable(str(error), _MESSAGE_LIMIT)
+        # A mask, or what kind of message it is, would tell a password that is a word of it.
+        if any(secret in re.sub(r"\s", "", str(error)) for secret in self._secrets):
+            return "refuses (its message is not shown because it contains the password)"
+        if isinstance(error, _REJECTED):
+            return f"rejected this user or password: {message}; correct them in the URL"
+        if isinstance(error, _UNREACHABLE):
+            return f"does not answer: {message}"
+        remedy = next((_REMEDIES[part] for part in _REMEDIES if part in message.lower()), "")
+        return f"refuses: {message}{remedy}"
 
 
 def _refused(why: str) -> ConfigError:

@@ -101,7 +101,7 @@ class Follower:
         """Report this node; return the name of the present revision, or an empty string."""
         held = self._held.name if self._held else ""
         conflict = time.monotonic() < self._name_conflict_until
-        faults = "; ".join(filter(None, [self._fault, _DUPLICATE if conflict else ""]))
+        faults = "; ".join(filter(None, [_DUPLICATE if conflict else "", self._fault]))
         present, before = self._source.heartbeat(self._identity, held, faults)
         # Before the first heartbeat it may be that of a predecessor that was killed.
         if self._joined and before not in {"", self._identity.instance}:

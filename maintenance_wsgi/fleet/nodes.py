@@ -10,8 +10,9 @@ from maintenance_wsgi.grammar import printable
 OFFLINE_AFTER = 5  # seconds
 NAME_LIMIT = 253  # characters, as of a host name
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
-_FAULT_LIMIT = 1000  # characters: paths and a remedy
-RECORD_LIMIT = 8192  # bytes
+RECORD_LIMIT = 4096  # bytes of a heartbeat
+FAULT_LIMIT = 200  # characters
+_SET_BACK = 60  # seconds by which Redis' clock may have been set back
 
 
 class NodeIdentity(NamedTuple):
@@ -59,16 +60,17 @@ def report_of(record: bytes) -> dict[str, str]:
     """Return `instance`, `revision` and `fault` of a heartbeat; any bytes are accepted."""
     try:
         found = json.loads(record.partition(b" ")[2]) if len(record) <= RECORD_LIMIT else {}
-        return {name: str(found[name]) for name in ("instance", "revision", "fault")}
+        # Nothing but a string can be added to one.
+        return {name: "" + found[name] for name in ("instance", "revision", "fault")}
     except (ValueError, KeyError, TypeError, RecursionError):
         return {"instance": "", "revision": "", "fault": "its record cannot be read"}
 
 
 def seen_of(record: bytes, now: int) -> int:
-    """Return the time of a heartbeat, in seconds since 1970; 0 if it holds no time in the past."""
+    """Return the time of a heartbeat, in seconds since 1970, at most `now`; 0 if it holds none."""
     match = re.match(rb"([0-9]{1,10}) ", record)
-    # Redis writes the time itself: one in the future is forged, and would never expire.
-    return int(match[1]) if match and int(match[1]) <= now else 0
+    # Redis writes the time itself: one far in the future is forged, and would never expire.
+    return min(int(match[1]), now) if match and int(match[1]) <= now + _SET_BACK else 0
 
 
 def node_of(name: bytes, record: bytes, now: int, present: str) -> Node:
@@ -83,6 +85,6 @@ def node_of(name: bytes, record: bytes, now: int, present: str) -> Node:
         version=version_of(report["revision"]),
         seen=seen,
         health="offline" if now - seen > OFFLINE_AFTER else health,
-        fault=printable(fault, _FAULT_LIMIT),
+        fault=printable(fault, FAULT_LIMIT),
         acknowledged=is_present and not fault,
     )

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.fleet.connection import RedisConnection, RedisUnreachableError
 from maintenance_wsgi.fleet.nodes import (
+    FAULT_LIMIT,
     NAME_LIMIT,
     RECORD_LIMIT,
     Node,
@@ -46,10 +47,10 @@ redis.call('HSET', KEYS[1], 'revision', ARGV[3], 'on', ARGV[4], 'flag', ARGV[5],
 return 1
 """
 # Redis' own clock: the clock of a node may be wrong.
-_HEARTBEAT = """
+_HEARTBEAT = f"""
 local before = redis.call('HGET', KEYS[1], ARGV[1])
 redis.call('HSET', KEYS[1], ARGV[1], redis.call('TIME')[1] .. ' ' .. ARGV[2])
-return before or ''
+return string.sub(before or '', 1, {RECORD_LIMIT + 1})
 """
 _DEREGISTER = """
 local found = redis.call('HGET', KEYS[1], ARGV[1])
@@ -58,7 +59,7 @@ if found and string.find(found, ARGV[2], 1, true) then redis.call('HDEL', KEYS[1
 # What a node wrote is cut before it is sent: it may be of any size.
 _NODES = f"""
 local found = redis.call('HGETALL', KEYS[1])
-for i = 2, #found, 2 do found[i] = string.sub(found[i], 1, {RECORD_LIMIT + 1}) end
+for i = 1, #found do found[i] = string.sub(found[i], 1, {RECORD_LIMIT + 1}) end
 return {{redis.call('TIME')[1], found}}
 """
 
@@ -249,7 +250,8 @@ class RedisStore:
     def _records(self) -> tuple[int, dict[bytes, bytes]]:
         with self.connection.client() as client:
             now, found = client.eval(_NODES, 1, self._nodes_key)
-        return int(now), dict(zip(found[::2], found[1::2], strict=True))
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return int(now), {name: record for name, record in pairs if len(name) <= NAME_LIMIT}
 
     def heartbeat(self, who: NodeIdentity, revision: str, fault: str) -> tuple[str, str]:
         """Record that a follower lives, the name of the revision that it has written, and a fault.
@@ -257,7 +259,8 @@ class RedisStore:
         Returns the name of the present revision, and the instance that sent the last heartbeat
         under this node's name; each is empty if there is none.
         """
-        record = json.dumps({"instance": who.instance, "revision": revision, "fault": fault})
+        shown = printable(fault, FAULT_LIMIT)
+        record = json.dumps({"instance": who.instance, "revision": revision, "fault": shown})
         with self.connection.client() as client:
             before = client.eval(_HEARTBEAT, 1, self._nodes_key, who.node, record)
             present = client.hget(self._state_key, "revision")

@@ -14,9 +14,10 @@ from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.fleet.connection import RedisConnection
 from maintenance_wsgi.fleet.store import ConflictError, RedisStore
 from maintenance_wsgi.state.store import Snapshot
+from tests.live.fleet.followers import follower
 from tests.support.commands import invoke_fleet, succeed
 from tests.support.needs import need
-from tests.support.processes import ROOT, held_port, running
+from tests.support.processes import ROOT, held_port, running, wait_for
 from tests.support.redis import redis_server
 from tests.support.tls import make_certificate
 
@@ -109,7 +110,7 @@ def test_overlapping_blocks_do_not_fail(fleet: RedisStore, redis_url: str) -> No
         ([*USER, "~*", "&*", "+@all", "-hset"], f"u:{SECRET}@", BOTH, "ACL"),
         (["--rename-command", "EVAL", ""], "", BOTH, "use Redis 5 or newer"),
         # Redis names the arguments of a command that it does not know.
-        (["--rename-command", "AUTH", ""], f":{SECRET}@", BOTH, "message is not shown because"),
+        (["--rename-command", "AUTH", ""], f":{SECRET}@", BOTH, "its message is not shown"),
         (["--maxmemory", "1"], "", BOTH, "used memory > 'maxmemory'"),
         (["--cluster-enabled", "yes"], "", BOTH[:1], "Hash slot not served"),
     ],
@@ -130,6 +131,58 @@ def test_refusal_is_told_and_changes_nothing(
             port=redis_port, password="good" if "--requirepass" in options else None
         ) as c:
             assert c.keys("*state*") == []
+
+
+LONG = "p" * 200
+
+
+@pytest.mark.parametrize(
+    ("options", "user", "password"),
+    [
+        # "User u has no permissions to run the 'hgetall' command"
+        (["--user", "u", "on", ">n"], "u", "n"),
+        (["--user", "u", "on", ">permissions"], "u", "permissions"),
+        # "invalid username-password pair or user is disabled."
+        (["--requirepass", "good"], "u", "password"),
+        (["--requirepass", "good"], "u", "disabled"),
+        # "unknown command 'AUTH', with args beginning with: ", and up to 128 characters
+        (["--rename-command", "AUTH", ""], "", "Password"),
+        (["--rename-command", "AUTH", ""], "", LONG),
+        (["--rename-command", "AUTH", ""], "", "with%0Aa%0Dline"),
+        (["--rename-command", "AUTH", ""], "", "hunter2%21"),
+    ],
+)
+@pytest.mark.parametrize("command", ["enable", "follow --once"])
+def test_message_that_contains_the_password_is_not_shown(
+    options: list[str], user: str, password: str, command: str, tmp_path: Path, var: Path
+) -> None:
+    with redis_server(tmp_path, *options) as port:
+        place = ["--dir", str(var)] if "follow" in command else []
+        url = f"redis://{user}:{password}@127.0.0.1:{port}/0"
+        result = invoke_fleet(url, *command.split(), *place)
+    reason = "refuses (its message is not shown because it contains the password)"
+    assert result.exit_code == 1
+    assert result.output == f"Error: Redis at 127.0.0.1:{port} {reason}\n"
+
+
+def test_password_that_is_a_code_of_redis_is_not_shown(tmp_path: Path) -> None:
+    """redis-py leaves the code out of "WRONGPASS invalid username-password pair"."""
+    with redis_server(tmp_path, "--requirepass", "good") as port:
+        result = invoke_fleet(f"redis://:WRONGPASS@127.0.0.1:{port}/0", "enable")
+    assert "rejected this user or password: invalid username-password pair" in result.stderr
+    assert "WRONGPASS" not in result.output
+
+
+def test_unreachable_redis_does_not_show_its_password_either(var: Path) -> None:
+    """The follower goes on trying, and logs the same."""
+    with held_port() as port:
+        url = f"redis://:refused@127.0.0.1:{port}/0"  # "Connection refused."
+        with follower(url, var, "web1") as process:
+            wait_for(lambda: "the files stay as they are" in process.log)
+            assert process.end() == 0
+    reason = "refuses (its message is not shown because it contains the password)"
+    assert f"Redis at 127.0.0.1:{port} {reason}; the files" in process.log
+    assert "refused" not in process.log
 
 
 def test_change_without_an_answer_may_have_been_made(redis_url: str, redis_port: int) -> None:

@@ -470,6 +470,31 @@ def test_me_can_be_added_to_the_list(ip_list: Path, monkeypatch: pytest.MonkeyPa
     assert ip_list.read_text() == "203.0.113.8,203.0.113.7"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "listed"),
+    [
+        (["enable", "--ip= me\r"], 0, "203.0.113.7"),
+        (["enable", "--ip=\tnone \r\n"], 0, None),
+        (["enable", "--ip=198.51.100.1\r"], 0, "198.51.100.1"),
+        (["enable", "--ip=none\r", "--ip=198.51.100.1"], 2, "203.0.113.9"),
+        (["allow-ips", "\u00a0198.51.100.1 ", " me"], 0, "198.51.100.1,203.0.113.7"),
+        (["allow-ips", "none "], 2, "203.0.113.9"),
+    ],
+    ids=ascii,
+)
+def test_blanks_around_an_entry_are_dropped(
+    arguments: list[str],
+    code: int,
+    listed: str | None,
+    ip_list: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "203.0.113.7 50000 10.0.0.1 22")
+    ip_list.write_text("203.0.113.9")
+    assert invoke(*arguments).exit_code == code
+    assert (ip_list.read_text() if ip_list.exists() else None) == listed
+
+
 def test_every_command_has_an_example_in_its_help() -> None:
     for name in main.commands:
         result = invoke(name, "--help")

@@ -118,6 +118,18 @@ def test_way_to_end_it_leaves_a_fleet_alone_too(var: Path, monkeypatch: pytest.M
     assert f"--dir {var} disable --redis ''\n" in result.stderr
 
 
+def test_command_does_not_get_the_password_of_the_fleet(
+    var: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAINTENANCE_REDIS", "redis://u:hunter2@127.0.0.1:1/0")
+    monkeypatch.setenv("MAINTENANCE_FLEET", "shop")
+    assert invoke_run(var, "--redis=", "sh", "-c", f"env > {tmp_path}/seen").exit_code == 0
+    seen = (tmp_path / "seen").read_text()
+    assert "MAINTENANCE_FLEET=shop\n" in seen
+    assert "hunter2" not in seen
+    assert os.environ["MAINTENANCE_REDIS"]
+
+
 def test_command_that_cannot_be_executed(var: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_bytes(b"\x7fELF nonsense")

@@ -42,6 +42,27 @@ def test_wrong_url_is_refused_and_not_shown(url: str) -> None:
     assert "hunter2" not in result.output
 
 
+@pytest.mark.parametrize("kind", ["rediss", "rediss+cluster", "rediss+sentinel"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "ssl_cert_reqs=none",
+        "ssl_cert_reqs=optional",
+        "ssl_check_hostname=false",
+        "ssl_check_hostname=0",
+        "sentinel_ssl_cert_reqs=none",
+        "sentinel_ssl_check_hostname=false",
+        "ssl_cert_reqs=required&ssl_check_hostname=no",
+        "ssl_cert_reqs=required",
+    ],
+)
+def test_option_that_leaves_tls_unverified_is_refused(kind: str, option: str) -> None:
+    result = invoke_fleet(f"{kind}://u:{SECRET}@127.0.0.1:1/shop?{option}", "enable")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "certificates are always verified; leave out ssl_cert_reqs" in result.stderr
+    assert "hunter2" not in result.output
+
+
 @pytest.mark.parametrize("name", ["", "a b", "{a}", "x" * 300, "-a", "a\n"])
 def test_wrong_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"--node: .* is not a valid name"):

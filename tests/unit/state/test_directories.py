@@ -170,3 +170,22 @@ def test_release_without_the_flag_is_open(tmp_path: Path) -> None:
     assert codes(gate) == expected_codes(EXEMPT, on=True)
     current.symlink_to("2")
     assert codes(gate) == expected_codes(on=False)
+
+
+def test_name_of_a_directory_is_safe_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "maintenance_wsgi")
+    hostile = tmp_path / "a\x1b[2J\nWARNING b\u202e\u200b\udcff"
+    gate = MaintenanceMiddleware(shop, hostile / "var")
+    write_state(hostile, on=False)
+    hostile.joinpath("var").mkdir()
+    write_state(hostile / "var", "nonsense", on=True)
+    assert code_for(gate, STRANGER) == 503
+    (hostile / "var").rename(hostile / "away")
+    assert code_for(gate, STRANGER) == 503
+    said = "\n".join(caplog.messages).split("\n")
+    assert len(said) == 5, said
+    for message in said:
+        assert r"a\x1b[2J\nWARNING b\u202e\u200b\udcff" in message
+        assert message.isprintable()

@@ -262,6 +262,16 @@ def test_enable_names_the_sudo_user(mode: MaintenanceMode, monkeypatch: pytest.M
     assert str(mode.status().window.by).startswith("alice@")
 
 
+def test_sudo_user_is_written_as_one_safe_line(
+    mode: MaintenanceMode, flag: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUDO_USER", "ceo\x1b[2J\nStatus: off\u202e\u200b\udcff")
+    with mode.window():
+        written = json.loads(flag.read_bytes())
+    for name in (written["by"], *written["holders"]):
+        assert name.startswith(r"ceo\x1b[2J\nStatus: off\u202e\u200b\udcff@")
+
+
 def test_enable_without_options_keeps_what_is_there(mode: MaintenanceMode, flag: Path) -> None:
     flag.write_bytes(b"back at 5")
     mode.enable()
