@@ -1,8 +1,9 @@
 """Put any WSGI application into maintenance mode by creating a file, as Magento does."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+# Not imported from typing: `python -m` would look for it in the working directory first.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maintenance_wsgi.errors import ConfigError as ConfigError
     from maintenance_wsgi.errors import ConfigTypeError as ConfigTypeError

@@ -2,12 +2,14 @@
 
 import os
 import sys
-from contextlib import suppress
 
 # The interpreter looks for modules in the working directory first. If that is a web application's
-# directory, every user who may write there would run code as the operator.
-with suppress(OSError):
+# directory, every user who may write there would run code as the operator. Until it is removed,
+# nothing is imported that the interpreter has not loaded by itself.
+try:  # noqa: SIM105 (contextlib itself would be imported from there)
     sys.path[:] = [path for path in sys.path if path not in {"", os.getcwd()}]
+except OSError:  # the working directory is gone
+    pass
 
 from maintenance_wsgi.cli import main
 

@@ -340,7 +340,9 @@ def test_lease_on_the_flag_does_not_keep_root_from_changing_it(base: Path) -> No
 
 
 def test_module_in_the_working_directory_is_not_imported(hostile: Path, base: Path) -> None:
-    (base / "netaddr.py").write_text("raise SystemExit('imported')")
+    for name in {*sys.stdlib_module_names, "click", "netaddr"}:
+        (base / f"{name}.py").write_text("raise SystemExit('imported')")
     for program in (["-m", "maintenance_wsgi"], ["-P", "-m", "maintenance_wsgi"]):
         result = run(sys.executable, *program, "--dir", hostile, "status", cwd=base, env=environ())
         assert "imported" not in result.stderr
+        assert result.stdout.startswith("Status: ")
