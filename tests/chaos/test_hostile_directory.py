@@ -346,3 +346,17 @@ def test_module_in_the_working_directory_is_not_imported(hostile: Path, base: Pa
         result = run(sys.executable, *program, "--dir", hostile, "status", cwd=base, env=environ())
         assert "imported" not in result.stderr
         assert result.stdout.startswith("Status: ")
+
+
+@pytest.mark.parametrize(
+    ("capability", "why"),
+    [("setuid", "Root cannot act as uid 33"), ("setgid", "groups cannot be changed")],
+)
+def test_root_that_cannot_act_as_the_owner_changes_nothing(
+    capability: str, why: str, hostile: Path
+) -> None:
+    without = ["setpriv", f"--bounding-set=-{capability}"]
+    result = run(*without, COMMAND, "--dir", hostile, "enable", env=environ(), code=1)
+    assert result.stderr.startswith(f"Error: {hostile}/.maintenance.flag: root cannot access it")
+    assert why in result.stderr
+    assert os.listdir(hostile) == []
