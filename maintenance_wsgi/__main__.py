@@ -8,7 +8,7 @@ import sys
 # nothing is imported that the interpreter has not loaded by itself.
 try:  # noqa: SIM105 (contextlib itself would be imported from there)
     sys.path[:] = [path for path in sys.path if path not in {"", os.getcwd()}]
-except OSError:  # the working directory is gone
+except OSError:  # pragma: no cover (the working directory is gone; coverage does not start there)
     pass
 
 from maintenance_wsgi.cli import main

@@ -25,7 +25,12 @@ def absolute_path(name: str, path: str | os.PathLike[str]) -> str:
         raise ConfigTypeError(f"{name}: {value!r} is not a string; decode it with os.fsdecode")
     if not value or not _is_encodable(value):
         raise ConfigError(f"{name}: {value!r} is not a valid path; use for example 'var'")
-    return str(Path(_working_directory(), value))
+    try:
+        return str(Path("" if os.path.isabs(value) else _working_directory(), value))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{name}: {value!r} is relative, and the working directory is gone; change to another"
+        ) from None
 
 
 def _working_directory() -> str:

@@ -85,12 +85,10 @@ class StateReader:
         """Look a second time for a flag that was there, and for its directory."""
         try:
             self._last_flag = files.stat_or_lstat(self.flag_path)
-        except NOT_FOUND:
-            if os.path.isdir(self.directory):
-                return True
-            self._warn_once(f"{self.directory} is missing")
         except OSError as error:
-            self._warn_once(str(error))
+            if isinstance(error, NOT_FOUND) and os.path.isdir(self.directory):
+                return True
+            self._warn_once(f"{self.directory} is missing, or cannot be searched")
         return False
 
     def _warn_once(self, warning: str) -> None:

@@ -360,3 +360,12 @@ def test_root_that_cannot_act_as_the_owner_changes_nothing(
     assert result.stderr.startswith(f"Error: {hostile}/.maintenance.flag: root cannot access it")
     assert why in result.stderr
     assert os.listdir(hostile) == []
+
+
+def test_root_of_another_system_acts_as_nobody(
+    hostile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(StateError, match="Run this as uid 33"):
+        MaintenanceMode(hostile).enable()
+    assert os.listdir(hostile) == []

@@ -231,6 +231,9 @@ def test_paste_filter_refuses_what_it_does_not_know(ini: Path) -> None:
     ini.write_text(INI.replace("trusted_proxies", "trusted_proxy"))
     with pytest.raises(ConfigError, match="trusted_proxy: unknown option; did you"):
         loadapp(f"config:{ini}")
+    ini.write_text(INI.replace("dir = %(here)s/var\n", ""))
+    with pytest.raises(ConfigError, match="dir: is not set; set it to the absolute path"):
+        loadapp(f"config:{ini}")
 
 
 def load_paste_example(folder: Path, pipeline: str = "maintenance shop") -> WSGIApplication:

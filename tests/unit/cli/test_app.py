@@ -507,6 +507,18 @@ def run_module(*arguments: str, **variables: str) -> CompletedProcess[str]:
     return run(sys.executable, "-m", "maintenance_wsgi", *arguments, code=None, env=variables)
 
 
+def test_module_runs_where_the_working_directory_is_gone(var: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    for directory, code, shown in [
+        (str(var), 0, "Status: maintenance mode is disabled"),
+        ("var", 2, "'var' is relative, and the working directory is gone; change to another"),
+    ]:
+        gone.mkdir(exist_ok=True)
+        status = [sys.executable, "-m", "maintenance_wsgi", "--dir", directory, "status"]
+        result = run("sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", *status, cwd=gone, code=code)
+        assert shown in result.stdout + result.stderr
+
+
 def test_module_runs_as_the_command(flag: Path) -> None:
     result = run_module("enable")
     assert (result.returncode, result.stdout) == (0, "Enabled maintenance mode\n")

@@ -13,7 +13,7 @@ from tests.support.needs import need_root
 GOOD_PAGE = """<!DOCTYPE html><html lang="en"><head><title>Soon</title>
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
 <style>p { background: url(data:image/png;base64,AA==) }</style></head>
-<body><p>Back soon. <a href="https://status.example/">Status</a></body></html>"""
+<body><p>Back soon. {{ message }} <a href="https://status.example/">Status</a></body></html>"""
 
 
 def invoke_check(var: Path, *arguments: str) -> tuple[int, list[str]]:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from maintenance_wsgi import ConfigError
+from maintenance_wsgi import ConfigError, ConfigTypeError, MaintenanceMiddleware, MaintenanceMode
+from maintenance_wsgi.fleet.connection import RedisConnection
 from maintenance_wsgi.fleet.nodes import validate_name
+from maintenance_wsgi.fleet.store import RedisStore
 from tests.support.commands import invoke_fleet
 from tests.support.processes import environ, held_port, run
+from tests.support.wsgi import shop
 
 # It stands in URLs that are wrong in many ways, and must never be seen.
 SECRET = "hunter2%21"  # noqa: S105 (nobody's)
@@ -116,3 +119,9 @@ main(["--dir", sys.argv[1], "follow", "--redis", "redis://127.0.0.1"])
 
 def run_program(program: str, var: Path, code: int = 0) -> str:
     return run(sys.executable, "-c", program, var, env=environ(), code=code).stderr
+
+
+def test_requests_are_not_decided_by_a_fleet() -> None:
+    mode = MaintenanceMode(RedisStore(RedisConnection("redis://127.0.0.1:1")))
+    with pytest.raises(ConfigTypeError, match="is not a directory; use the one that `follow`"):
+        MaintenanceMiddleware(shop, mode)

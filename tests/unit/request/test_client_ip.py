@@ -61,6 +61,13 @@ def test_forged_address_of_a_given_case_is_never_let_in(var: Path, flag: Path) -
                 assert call(middleware, environ).code == 503, case["id"]
 
 
+def test_network_inside_another_one_may_be_trusted_too() -> None:
+    resolver = ClientIPResolver(["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3"], "X-Forwarded-For")
+    for proxy in ("10.0.0.1", "10.1.2.3", "10.255.0.1"):
+        environ = make_environ(proxy, HTTP_X_FORWARDED_FOR="203.0.113.7")
+        assert str(resolver.resolve(environ).client) == "203.0.113.7"
+
+
 def test_limits_of_the_promise(var: Path, flag: Path) -> None:
     flag.touch()
     (var / ".maintenance.ip").write_text("198.51.100.7")

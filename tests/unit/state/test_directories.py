@@ -10,9 +10,14 @@ from wsgiref.types import WSGIApplication
 import pytest
 
 from maintenance_wsgi import MaintenanceMiddleware
+from maintenance_wsgi.diagnosis.explanation import explain
+from maintenance_wsgi.gate import Gate, Outcome
+from maintenance_wsgi.request.client_ip import ClientIPResolver
+from maintenance_wsgi.request.exempt_paths import ExemptPaths
+from maintenance_wsgi.state.reader import StateReader
 from tests.support.needs import need_root
 from tests.support.processes import meanwhile
-from tests.support.wsgi import code_for, shop
+from tests.support.wsgi import code_for, make_environ, shop
 
 EXEMPT, OTHER, STRANGER = "203.0.113.7", "203.0.113.8", "198.51.100.1"
 USER = 54321
@@ -93,10 +98,13 @@ def test_accident_of_rights_neither_opens_nor_closes(
 ) -> None:
     write_state(served, EXEMPT, on=on)
     gate = MaintenanceMiddleware(shop, served)
+    explained_gate = Gate(StateReader(served), ClientIPResolver(()), ExemptPaths(()))
     assert codes(gate) == expected_codes(EXEMPT, on=on)
     closed = fault(served)
     with acting_as(USER):
         assert codes(gate) == expected_codes(EXEMPT, on=on)
+        explanation = explain(make_environ(EXEMPT), explained_gate)
+        assert (explanation.outcome is Outcome.OFF) is not on
     closed.chmod(0o755)
     write_state(served, OTHER, on=not on)
     with acting_as(USER):
@@ -115,7 +123,8 @@ def test_directory_that_is_away_keeps_the_last_known_state_and_warns_once(
         for _ in range(3):
             assert codes(gate) == expected_codes(EXEMPT, on=True)
         (record,) = caplog.records
-        assert record.getMessage() == f"{var} is missing; the last known state stays in force"
+        missing = f"{var} is missing, or cannot be searched"
+        assert record.getMessage() == f"{missing}; the last known state stays in force"
         write_state(var, EXEMPT, on=True)
     write_state(var, on=False)
     assert codes(gate) == expected_codes(on=False)

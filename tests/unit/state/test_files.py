@@ -110,6 +110,9 @@ def test_several_are_replaced_together_or_not_at_all(path: Path) -> None:
     with replaced(path, None):
         assert path.exists()
     assert os.listdir(path.parent) == ["other"]
+    with pytest.raises(KeyboardInterrupt), replaced(path, b"two"):
+        raise KeyboardInterrupt
+    assert os.listdir(path.parent) == ["other"]
 
 
 def test_reader_never_sees_half_a_file(path: Path) -> None:

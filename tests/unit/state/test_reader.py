@@ -185,6 +185,20 @@ def test_wrong_detail_is_logged_once_a_version(
     assert "retry_after" in record.getMessage()
 
 
+@pytest.mark.parametrize("content", ['{"retry_after": "SECRET"}', "[SECRET"])
+def test_flag_of_a_third_user_is_on_and_not_shown(
+    content: str, reader: StateReader, flag: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    need_root()
+    flag.write_text(content)
+    os.chown(flag, 12345, 12345)
+    flag.parent.chmod(0o777)
+    assert window_of(reader) == Window()
+    (record,) = caplog.records
+    told = f"{flag}: its values are not valid, and it belongs to another user"
+    assert record.getMessage() == told
+
+
 def test_directory_that_comes_and_goes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     directory = tmp_path / "later"
     reader = StateReader(directory)
