@@ -208,7 +208,7 @@ def _target(environ: WSGIEnvironment) -> str:
     """
     if environ["REQUEST_METHOD"] == "CONNECT":
         raise exceptions.NotImplemented  # it names a server to connect to, not a path
-    seen = f"{environ['SCRIPT_NAME']}{environ['PATH_INFO']}".encode("latin-1")
+    seen = environ["PATH_INFO"].encode("latin-1")
     spelled = re.sub(r"^[A-Za-z]+://[^/?#]*|[?#].*", "", environ.get("RAW_URI", ""))
     path = spelled if unquote_to_bytes(spelled) == seen else quote(seen)
     query = environ["QUERY_STRING"]

@@ -16,6 +16,7 @@ from tests.live.front_proxy.shops import (
     TLS_PROXY,
     Place,
     codes,
+    echo,
     exchange,
     front_proxy,
     php_shop,
@@ -84,6 +85,18 @@ def test_exempt_path_is_what_the_shop_serves(
     request = f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()
     answer = exchange(front_with_exempt_paths, request)
     assert b"\r\nX-Maintenance-Mode: " + mark in answer
+
+
+def test_prefix_that_a_client_sends_does_not_reach_the_shop(folder: Path, php: Place) -> None:
+    """Without the example's settings, gunicorn believes SCRIPT_NAME of a peer on this machine.
+
+    The gate compares an exempt path with the rest, "/webhooks/x", so that the shop must get that.
+    """
+    prefix = [("SCRIPT_NAME", "/admin")]
+    arguments = "--forwarder-headers=SCRIPT_NAME"
+    with front_proxy(folder, php, GUNICORN_CMD_ARGS=arguments) as place:
+        answer = ask(place, "/admin/webhooks/x?a=%2F", headers=prefix, source="127.0.0.1")
+    assert echo(answer)["target"] == "/webhooks/x?a=%2F"
 
 
 def test_blocked_visitor_gets_the_page_of_the_proxy(front: Place, mode: MaintenanceMode) -> None:

@@ -271,6 +271,13 @@ def test_only_the_exempt_client_gets_in(in_maintenance: Live) -> None:
     assert ask(in_maintenance.listener, "/", "GET", STRANGER).code == 200
 
 
+def test_exempt_path_opens_no_other_page(in_maintenance: Live) -> None:
+    """By default gunicorn believes a header SCRIPT_NAME of a peer on this machine."""
+    forged = [("SCRIPT_NAME", "/webhooks"), *STRANGER]
+    answer = ask(in_maintenance.listener, "/webhooks/stream", "GET", forged)
+    assert answer.code == 503 or answer.body.isdigit()  # not the page at /stream
+
+
 def test_peer_of_a_unix_socket(live: Live) -> None:
     peer, _ = json.loads(ask(live.listener, "/peer").body)
     assert peer == (live.server.unix_peer if isinstance(live.listener, str) else "127.0.0.1")

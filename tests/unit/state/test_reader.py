@@ -232,6 +232,22 @@ def test_directory_is_made_absolute_with_its_links(
     assert reader.flag()
 
 
+def test_working_directory_is_the_one_that_the_shell_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process started in a linked `current` follows its switch."""
+    for release in ("1", "2"):
+        (tmp_path / release).mkdir()
+    current = tmp_path / "current"
+    current.symlink_to("1")
+    monkeypatch.chdir(current)
+    monkeypatch.setenv("PWD", str(current))
+    assert StateReader("var").directory == f"{current}/var"
+    for elsewhere in (str(tmp_path / "2"), "current", "", str(tmp_path / "gone")):
+        monkeypatch.setenv("PWD", elsewhere)
+        assert StateReader("var").directory == f"{tmp_path}/1/var"
+
+
 @pytest.mark.parametrize(
     ("directory", "error"),
     [
