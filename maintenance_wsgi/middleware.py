@@ -30,6 +30,7 @@ from maintenance_wsgi.state.reader import StateReader
 from maintenance_wsgi.state.store import FileStore
 
 _logger = logging.getLogger("maintenance_wsgi")
+_EXEMPT_PATH, _EXEMPT_CLIENT = Outcome.EXEMPT_PATH, Outcome.EXEMPT_CLIENT
 
 
 class MaintenanceMiddleware:
@@ -104,12 +105,13 @@ class MaintenanceMiddleware:
         flag = self._reader.flag()
         if flag is None:
             return self._application(environ, start_response)
-        outcome, resolution, window = self._gate.decide(environ, flag)
-        if outcome is Outcome.EXEMPT_PATH:
+        decision = self._gate.decide(environ, flag)
+        if decision.outcome is _EXEMPT_PATH:
             return self._application(environ, partial(start_exempt_path, start_response))
-        if outcome is Outcome.EXEMPT_CLIENT:
+        if decision.outcome is _EXEMPT_CLIENT:
             environ["maintenance_wsgi.exempt"] = True
             return self._application(environ, partial(start_exempt_client, start_response))
+        resolution, window = decision.resolution, decision.window
         if resolution is None or window is None:
             return self._application(environ, start_response)
         self._warn(environ, resolution)

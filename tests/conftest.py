@@ -1,5 +1,6 @@
 """Fixtures that several test modules share."""
 
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,10 @@ import pytest
 from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.state.reader import StateReader
 from tests.support.processes import make_open_folder
+
+# What nohup and a shell's "&" have the suite ignore, the programs that it starts would ignore too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

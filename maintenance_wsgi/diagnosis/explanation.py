@@ -124,9 +124,10 @@ def explain(environ: Mapping[str, Any], gate: Gate) -> Explanation:
     """Return how a gate decides a request; never raises."""
     resolver, reader = gate.resolver, gate.reader
     flag = reader.flag()
-    outcome, resolution, _ = gate.decide(environ, flag)
+    decision = gate.decide(environ, flag)
+    outcome = decision.outcome
     outcome_if_on = Outcome.BLOCKED if outcome is Outcome.OFF else outcome
-    resolution = resolution or resolver.resolve(environ)
+    resolution = decision.resolution or resolver.resolve(environ)
     listed = _read_list(reader.directory)
     value = header(environ, resolver.key)
     read = len(resolution.hops)

@@ -1,8 +1,8 @@
 """Headers that mark an exempt answer, and keep it out of shared caches if it is for one client.
 
 Each function takes the server's `start_response`, and then what an application passes to it
-(PEP 3333), by position or by name. The server gets just the arguments that the application gave:
-middleware below may take no `exc_info`.
+(PEP 3333), by position or by name. `exc_info` is passed on only if the application gave one:
+middleware below may not take it.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,6 @@ from wsgiref.types import StartResponse
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
 
-    Exc = OptExcInfo | None
 _Headers = list[tuple[str, str]]
 _MARK = "x-maintenance-mode"
 _EXEMPT = ("X-Maintenance-Mode", "exempt")
@@ -28,12 +27,11 @@ def start_exempt_path(
     /,
     status: str,
     headers: _Headers,
-    *exc_info: "Exc",
-    **named: "Exc",
+    exc_info: "OptExcInfo | None" = None,
 ) -> Callable[[bytes], object]:
     """Start the answer for an exempt path: all clients may see it, so caches may store it."""
-    kept = [header for header in headers if header[0].lower() != _MARK]
-    return start_response(status, [*kept, _EXEMPT], *exc_info, *named.values())
+    kept = [header for header in headers if header[0].lower() != _MARK] + [_EXEMPT]
+    return start_response(status, kept, exc_info) if exc_info else start_response(status, kept)
 
 
 def start_exempt_client(
@@ -41,15 +39,14 @@ def start_exempt_client(
     /,
     status: str,
     headers: _Headers,
-    *exc_info: "Exc",
-    **named: "Exc",
+    exc_info: "OptExcInfo | None" = None,
 ) -> Callable[[bytes], object]:
     """Start the answer for an exempt client: a cache must not serve it to blocked clients.
 
     `no-cache` and not `no-store`: a browser must be able to go back to a page made by POST.
     """
-    kept = [header for header in headers if not _is_replaced(header[0])]
-    return start_response(status, kept + _PRIVATE_EXEMPT, *exc_info, *named.values())
+    kept = [header for header in headers if not _is_replaced(header[0])] + _PRIVATE_EXEMPT
+    return start_response(status, kept, exc_info) if exc_info else start_response(status, kept)
 
 
 # An application sends the same few names in each answer.

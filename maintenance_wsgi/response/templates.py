@@ -11,12 +11,12 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
-from typing import NamedTuple
 
 from maintenance_wsgi.arguments import absolute_path
 from maintenance_wsgi.response.languages import Catalog
@@ -33,7 +33,8 @@ _CACHE_SIZE = 64  # answers that a renderer keeps
 TRANSLATED_PAGE = re.compile(r"page\.([0-9A-Za-z-]+)\.html")
 
 
-class TimeLeft(NamedTuple):
+@dataclass(slots=True)
+class TimeLeft:
     """Time left until the planned end."""
 
     retry_after: int | None  # seconds for `Retry-After`; None for no such header

@@ -108,14 +108,17 @@ class StateReader:
 
     def window(self, flag: os.stat_result) -> Window | None:
         """Return what the flag file of this status says, or None if it has been removed since."""
-        found: os.stat_result | None = flag
-        for _ in range(2):  # a swap of a ConfigMap loses one look
-            if found is None:
-                return None
-            with suppress(*NOT_FOUND):
-                return self._window.read(found) or _DEFAULT_WINDOW
-            found = self.flag()
-        return _DEFAULT_WINDOW if found else None
+        try:
+            return self._window.read(flag) or _DEFAULT_WINDOW
+        except NOT_FOUND:
+            return self._window_again()
+
+    def _window_again(self) -> Window | None:
+        """Look a second time: a swap of a ConfigMap loses one look."""
+        try:
+            return (flag := self.flag()) and (self._window.read(flag) or _DEFAULT_WINDOW)
+        except NOT_FOUND:
+            return _DEFAULT_WINDOW if self.flag() else None
 
     def exempts(self, address: Address) -> bool:
         """Tell whether the list in force holds `address`."""
