@@ -215,6 +215,18 @@ def test_directory_that_comes_and_goes(tmp_path: Path, caplog: pytest.LogCapture
     assert not reader.flag()
 
 
+def test_relative_directory_is_refused_where_the_working_directory_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ConfigError, match="'var' is relative, and the working directory is gone"):
+        StateReader("var")
+    assert StateReader(tmp_path).directory == str(tmp_path)
+    assert StateReader(tmp_path).directory == str(tmp_path)
+
+
 def test_directory_is_made_absolute_with_its_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
