@@ -224,7 +224,6 @@ def test_relative_directory_is_refused_where_the_working_directory_is_gone(
     with pytest.raises(ConfigError, match="'var' is relative, and the working directory is gone"):
         StateReader("var")
     assert StateReader(tmp_path).directory == str(tmp_path)
-    assert StateReader(tmp_path).directory == str(tmp_path)
 
 
 def test_directory_is_made_absolute_with_its_links(
