@@ -9,9 +9,10 @@ networks that your visitors are in, any of these visitors can claim any address.
 
 import logging
 import os
+import warnings
 from collections.abc import Iterable
-from functools import partial
-from typing import Self
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Self
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from maintenance_wsgi.application import NamedApplication, checked_application
@@ -36,9 +37,9 @@ class MaintenanceMiddleware:
     """Puts a WSGI application into maintenance mode while a flag file exists.
 
     Args:
-        application: a WSGI callable, or `"package.module:attribute"`. A name is imported now if
-            maintenance is off. Otherwise it is imported when the first request is let through, so
-            that the maintenance page works even if the code cannot be imported.
+        application: a WSGI callable, `"package.module:attribute"` or `"package.module:factory()"`.
+            A name is imported now if maintenance is off. Otherwise it is imported when the first
+            request is let through, so that the page works even if the code cannot be imported.
         directory: the directory of the two files, or the MaintenanceMode of one.
         trusted_proxies: addresses and networks whose `client_ip_header` is believed, and
             `"unix:"` for connections through a Unix socket.
@@ -78,7 +79,20 @@ class MaintenanceMiddleware:
         self._gate = Gate(self._reader, resolver, paths)
         self._warn = ProxyWarnings(resolver)
         self._application = self._load(application)
+        if _logger.disabled:
+            fault = "it is disabled; set disable_existing_loggers to False in Django's LOGGING"
+            warnings.warn(f"logger 'maintenance_wsgi': {fault}", stacklevel=2)
         _logger.info("%s: the directory of maintenance mode", self._reader.directory)
+
+    if not TYPE_CHECKING:  # pragma: no branch (a type checker finds the mistake by itself)
+
+        @wraps(__init__)
+        def __new__(cls, *given: object, **options: object) -> Self:
+            """Refuse in words what Django calls with one argument: an entry of `MIDDLEWARE`."""
+            if len(given) == 1 and not options:
+                remedy = "in Django, wrap the application in wsgi.py, not MIDDLEWARE"
+                raise ConfigTypeError(f"directory: is missing; {remedy}")
+            return super().__new__(cls)
 
     @classmethod
     def from_environ(cls, application: WSGIApplication | str) -> Self:
@@ -127,7 +141,8 @@ class MaintenanceMiddleware:
         if isinstance(application, str):
             named = NamedApplication(application)
             return named if self._reader.flag() else named.load()
-        return checked_application(application, repr(application))
+        name = getattr(application, "__qualname__", repr(application))
+        return checked_application(application, name)
 
 
 def wrap(name: str) -> MaintenanceMiddleware:
