@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Self
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from maintenance_wsgi.application import NamedApplication, checked_application
-from maintenance_wsgi.arguments import validate_seconds
-from maintenance_wsgi.config import options_from_environ
+from maintenance_wsgi.arguments import absolute_path, string_tuple, validate_seconds
+from maintenance_wsgi.config import Options, options_from_environ
 from maintenance_wsgi.diagnosis.explanation import Explanation, explain
 from maintenance_wsgi.diagnosis.hints import ProxyWarnings
 from maintenance_wsgi.errors import ConfigError, ConfigTypeError
@@ -52,6 +52,9 @@ class MaintenanceMiddleware:
             of the built-in page; see `maintenance_wsgi.response.templates`.
         cors_origins: origins (`https://shop.example`, or `*`) whose scripts may read the 503.
 
+    Attributes:
+        options: the arguments that the admin command needs.
+
     Raises:
         ConfigError: an argument is not valid; the message names it.
         ConfigTypeError: an argument has the wrong type; the message names it.
@@ -72,17 +75,21 @@ class MaintenanceMiddleware:
     ) -> None:
         if retry_after is not None:
             validate_seconds("retry_after", retry_after)
-        resolver = ClientIPResolver(trusted_proxies, client_ip_header)
-        paths = ExemptPaths(exempt_paths)
+        proxies = string_tuple("trusted_proxies", trusted_proxies)
+        paths = string_tuple("exempt_paths", exempt_paths)
+        page = None if page is None else absolute_path("page", page)
+        resolver = ClientIPResolver(proxies, client_ip_header)
         self._unavailable = UnavailableResponse(retry_after, page, cors_origins)
         self._reader = _reader_of(directory)
-        self._gate = Gate(self._reader, resolver, paths)
+        self._gate = Gate(self._reader, resolver, ExemptPaths(paths))
+        where = self._reader.directory
+        self.options: Options = Options(where, proxies, client_ip_header, paths, page)
         self._warn = ProxyWarnings(resolver)
         self._application = self._load(application)
         if _logger.disabled:
             fault = "it is disabled; set disable_existing_loggers to False in Django's LOGGING"
             warnings.warn(f"logger 'maintenance_wsgi': {fault}", stacklevel=2)
-        _logger.info("%s: the directory of maintenance mode", self._reader.directory)
+        _logger.info("%s: the directory of maintenance mode", where)
 
     if not TYPE_CHECKING:  # pragma: no branch (a type checker finds the mistake by itself)
 
