@@ -84,7 +84,7 @@ class MaintenanceMiddleware:
         self._gate = Gate(self._reader, resolver, ExemptPaths(paths))
         where = self._reader.directory
         self.options: Options = Options(where, proxies, client_ip_header, paths, page)
-        self._warn = ProxyWarnings(resolver)
+        self._warn = ProxyWarnings(resolver, self.options)
         self._application = self._load(application)
         if _logger.disabled:
             fault = "it is disabled; set disable_existing_loggers to False in Django's LOGGING"

@@ -1,3 +1,4 @@
+import json
 import logging
 import sys
 import threading
@@ -21,6 +22,7 @@ from maintenance_wsgi import (
     MaintenanceMiddleware,
     MaintenanceMode,
 )
+from tests.support.processes import run, unmeasured
 from tests.support.wsgi import call, code_for, make_environ, shop
 
 EXEMPT = "203.0.113.7"
@@ -489,7 +491,7 @@ def test_mode_can_be_shared(mode: MaintenanceMode) -> None:
     [
         pytest.param({}, {"HTTP_X_FORWARDED_FOR": EXEMPT}, "not a trusted proxy", id="untrusted"),
         pytest.param(
-            {}, {"HTTP_X_REAL_IP": EXEMPT}, "X-Real-IP: '203.0.113.7'", id="other"
+            {}, {"HTTP_X_REAL_IP": EXEMPT}, "--header 'X-Real-IP: 203.0.113.7'", id="other"
         ),
         pytest.param({}, {"REMOTE_ADDR": ""}, "'unix:'", id="unix"),
         pytest.param({"trusted_proxies": ["10.0.0.1"]}, PROXIED, "did not send", id="no-header"),
@@ -549,7 +551,45 @@ def test_warnings_that_were_held_back_are_counted(
     call(middleware, make_environ(HTTP_X_FORWARDED_FOR=EXEMPT))
     first, second = [record.getMessage() for record in caplog.records]
     assert "more of this kind" not in first
-    assert second.endswith("(3 more of this kind since the last warning)")
+    assert "(3 more of this kind since the last warning)" in second
+
+
+@pytest.mark.parametrize(
+    ("options", "environ"),
+    [
+        pytest.param({}, {"HTTP_X_FORWARDED_FOR": f"$(id)`id`!, {EXEMPT}"}, id="untrusted"),
+        pytest.param({}, {"HTTP_X_REAL_IP": EXEMPT, "HTTP_FORWARDED": 'for="[::1]"'}, id="two"),
+        pytest.param({}, {"REMOTE_ADDR": ""}, id="unix"),
+        pytest.param({"trusted_proxies": ["10.0.0.1", "unix:"]}, PROXIED, id="no-header"),
+        pytest.param(
+            {"trusted_proxies": ["10.0.0.1"], "client_ip_header": "x-real-ip"},
+            {**PROXIED, "HTTP_X_REAL_IP": "it's"},
+            id="unreadable",
+        ),
+        pytest.param(
+            {"trusted_proxies": ["10.0.0.1"], "exempt_paths": ["/api/"]},
+            {**PROXIED, "HTTP_X_FORWARDED_FOR": ", ".join([EXEMPT] * 20 + ["x", "10.0.0.1"])},
+            id="longer than what is shown",
+        ),
+    ],
+)
+def test_logged_command_explains_what_the_server_saw(
+    options: dict[str, Any],
+    environ: dict[str, str],
+    var: Path,
+    flag: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    flag.touch()
+    middleware = MaintenanceMiddleware(shop, var, **options)
+    environ = {**make_environ(), **environ}
+    assert call(middleware, environ).code == 503
+    _, _, command = caplog.messages[0].partition("; to see why, run: ")
+    typed = run("/bin/sh", "-c", f"{command} --json", env=unmeasured())
+    found, expected = json.loads(typed.stdout), middleware.explain(environ).as_dict()
+    assert found["config"]["trusted_proxies"] == options.get("trusted_proxies", [])
+    for member in ("outcome", "client", "reason"):
+        assert found[member] == expected[member]
 
 
 def test_application_is_told_of_an_exempt_visitor(var: Path, flag: Path, ip_list: Path) -> None:
