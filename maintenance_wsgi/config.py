@@ -1,4 +1,4 @@
-"""The middleware's options as strings: from environment variables and from ini files.
+"""The middleware's options, and their strings in environment variables and ini files.
 
 Blanks or commas separate the entries of a list, and an empty value counts as not given. An unknown
 name is an error: a mistyped `MAINTENANCE_TRUSTED_PROXY` must not be lost silently on the night it
@@ -8,9 +8,10 @@ is needed. So every function here raises ConfigError, which names what is not va
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 from maintenance_wsgi.errors import ConfigError
 
@@ -18,6 +19,34 @@ _PREFIX = "MAINTENANCE_"
 _logger = logging.getLogger("maintenance_wsgi")
 # Options of the command only, for a fleet: a container may hold them beside the application's.
 _OF_THE_COMMAND = {"MAINTENANCE_FLEET", "MAINTENANCE_NODE", "MAINTENANCE_REDIS"}
+
+
+class Options(NamedTuple):
+    """What the admin command needs to know of a middleware's configuration."""
+
+    directory: str
+    trusted_proxies: Sequence[str] = ()
+    client_ip_header: str = "X-Forwarded-For"
+    exempt_paths: Sequence[str] = ()
+    page: str | None = None
+
+    def arguments(self) -> list[str]:
+        """Return the arguments of `explain` and `check` that say the same."""
+        proxies = [f"--trusted-proxy={proxy}" for proxy in self.trusted_proxies]
+        paths = [f"--exempt-path={path}" for path in self.exempt_paths]
+        page = [f"--page={self.page}"] if self.page else []
+        return [*proxies, f"--client-ip-header={self.client_ip_header}", *paths, *page]
+
+
+def options_of(application: object) -> Options | None:
+    """Return the options of the middleware that is somewhere around an application, or None."""
+    found = [application]
+    for wrapper in islice(found, 100):  # the list grows meanwhile
+        if isinstance(options := getattr(wrapper, "options", None), Options):
+            return options
+        names = ("wsgi_app", "_application", "application", "app")
+        found += [getattr(wrapper, name) for name in names if hasattr(wrapper, name)]
+    return None
 
 
 def options_from_environ() -> dict[str, Any]:

@@ -9,14 +9,15 @@ networks that your visitors are in, any of these visitors can claim any address.
 
 import logging
 import os
+import warnings
 from collections.abc import Iterable
-from functools import partial
-from typing import Self
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Self
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from maintenance_wsgi.application import NamedApplication, checked_application
-from maintenance_wsgi.arguments import validate_seconds
-from maintenance_wsgi.config import options_from_environ
+from maintenance_wsgi.arguments import absolute_path, string_tuple, validate_seconds
+from maintenance_wsgi.config import Options, options_from_environ
 from maintenance_wsgi.diagnosis.explanation import Explanation, explain
 from maintenance_wsgi.diagnosis.hints import ProxyWarnings
 from maintenance_wsgi.errors import ConfigError, ConfigTypeError
@@ -37,9 +38,9 @@ class MaintenanceMiddleware:
     """Puts a WSGI application into maintenance mode while a flag file exists.
 
     Args:
-        application: a WSGI callable, or `"package.module:attribute"`. A name is imported now if
-            maintenance is off. Otherwise it is imported when the first request is let through, so
-            that the maintenance page works even if the code cannot be imported.
+        application: a WSGI callable, `"package.module:attribute"` or `"package.module:factory()"`.
+            A name is imported now if maintenance is off. Otherwise it is imported when the first
+            request is let through, so that the page works even if the code cannot be imported.
         directory: the directory of the two files, or the MaintenanceMode of one.
         trusted_proxies: addresses and networks whose `client_ip_header` is believed, and
             `"unix:"` for connections through a Unix socket.
@@ -51,6 +52,9 @@ class MaintenanceMiddleware:
         page: an HTML file, or a directory with `page.html` and `page.<language>.html`, in place
             of the built-in page; see `maintenance_wsgi.response.templates`.
         cors_origins: origins (`https://shop.example`, or `*`) whose scripts may read the 503.
+
+    Attributes:
+        options: the arguments that the admin command needs.
 
     Raises:
         ConfigError: an argument is not valid; the message names it.
@@ -72,14 +76,31 @@ class MaintenanceMiddleware:
     ) -> None:
         if retry_after is not None:
             validate_seconds("retry_after", retry_after)
-        resolver = ClientIPResolver(trusted_proxies, client_ip_header)
-        paths = ExemptPaths(exempt_paths)
+        proxies = string_tuple("trusted_proxies", trusted_proxies)
+        paths = string_tuple("exempt_paths", exempt_paths)
+        page = None if page is None else absolute_path("page", page)
+        resolver = ClientIPResolver(proxies, client_ip_header)
         self._unavailable = UnavailableResponse(retry_after, page, cors_origins)
         self._reader = _reader_of(directory)
-        self._gate = Gate(self._reader, resolver, paths)
-        self._warn = ProxyWarnings(resolver)
+        self._gate = Gate(self._reader, resolver, ExemptPaths(paths))
+        where = self._reader.directory
+        self.options: Options = Options(where, proxies, client_ip_header, paths, page)
+        self._warn = ProxyWarnings(resolver, self.options)
         self._application = self._load(application)
-        _logger.info("%s: the directory of maintenance mode", self._reader.directory)
+        if _logger.disabled:
+            fault = "it is disabled; set disable_existing_loggers to False in Django's LOGGING"
+            warnings.warn(f"logger 'maintenance_wsgi': {fault}", stacklevel=2)
+        _logger.info("%s: the directory of maintenance mode", where)
+
+    if not TYPE_CHECKING:  # pragma: no branch (a type checker finds the mistake by itself)
+
+        @wraps(__init__)
+        def __new__(cls, *given: object, **options: object) -> Self:
+            """Refuse in words what Django calls with one argument: an entry of `MIDDLEWARE`."""
+            if len(given) == 1 and not options:
+                remedy = "in Django, wrap the application in wsgi.py, not MIDDLEWARE"
+                raise ConfigTypeError(f"directory: is missing; {remedy}")
+            return super().__new__(cls)
 
     @classmethod
     def from_environ(cls, application: WSGIApplication | str) -> Self:
@@ -129,7 +150,8 @@ class MaintenanceMiddleware:
         if isinstance(application, str):
             named = NamedApplication(application)
             return named if self._reader.flag() else named.load()
-        return checked_application(application, repr(application))
+        name = getattr(application, "__qualname__", repr(application))
+        return checked_application(application, name)
 
 
 def wrap(name: str) -> MaintenanceMiddleware:

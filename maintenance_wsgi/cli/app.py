@@ -5,7 +5,7 @@ import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +19,7 @@ from maintenance_wsgi.state.files import directory_error
 from maintenance_wsgi.state.mode import MaintenanceMode
 
 if TYPE_CHECKING:
+    from maintenance_wsgi.config import Options
     from maintenance_wsgi.fleet.store import RedisStore
 
 PATH = click.Path(readable=False)  # a directory that cannot be listed will do
@@ -61,23 +62,48 @@ class Target:
     """
 
     program: str = ""  # what the operator typed to start it
-    dir: str = ""
+    dir: str | None = None  # if it is given
     redis: str = ""
     fleet: str = ""
     wait: int | None = None  # seconds
     quiet: bool = False
+    framework: tuple[str, Callable[[], object]] | None = None  # its application's name and loader
     typed: set[str] = field(default_factory=set)  # not those that the environment gave
     redis_store: "RedisStore | None" = None  # once it is opened
 
     def directory(self, *, must_exist: bool = True) -> str:
         """Return the absolute path of the directory."""
-        name = self.dir if "dir" in self.typed else self.dir.strip()
+        default = self.application.directory if self.application else "var"
+        name = default if self.dir is None else self.dir.strip()
         path = absolute_path("--dir", name)
         if (path, name) == ("/var", "var"):
             raise click.UsageError("the default directory is /var here; name it with --dir")
         if must_exist and (fault := directory_error(path)):
             raise StateError(f"{fault} with --dir or MAINTENANCE_DIR")
         return path
+
+    @cached_property
+    def application(self) -> "Options | None":
+        """The options of the framework's application, if they are known."""
+        if self.framework is None:
+            return None
+        from maintenance_wsgi.config import options_of  # noqa: PLC0415 (seldom needed)
+
+        found, (name, load) = None, self.framework
+        fault = f'is not wrapped; add {name} = MaintenanceMiddleware({name}, "/srv/shop/var")'
+        try:
+            if found := options_of(load()):
+                fault = f"uses {found.directory}, not {self.dir}"
+        except Exception as error:  # noqa: BLE001 (an application's code raises anything)
+            last_line = f"{type(error).__name__}: {error}".splitlines()[-1]
+            fault = f"cannot be loaded: {last_line}; correct it"
+        logging.getLogger("maintenance_wsgi").disabled = False  # which Django's LOGGING sets
+        if found is None and self.dir is None:
+            raise StateError(f"the application {fault}, or name the directory with --dir")
+        given = self.dir and os.path.realpath(self.dir.strip())
+        if given and given != (found and os.path.realpath(found.directory)):
+            warn(f"the application {fault}")
+        return found
 
     def open(self, *, create: bool = False) -> MaintenanceMode:
         """Return the mode of the fleet, or of the directory; `create` is for `open_redis`."""
@@ -211,8 +237,7 @@ def warn(message: str) -> None:
     "--dir",
     help="Directory of the two files.",
     envvar="MAINTENANCE_DIR",
-    default="var",
-    show_default=True,
+    show_default="var, or the application's",
     show_envvar=True,
     metavar="DIR",
     type=PATH,
@@ -226,7 +251,10 @@ def main(ctx: click.Context) -> None:
     """
     if os.environ.get("NO_COLOR"):  # no-color.org
         ctx.color = False
-    ctx.ensure_object(Target).program = ctx.command_path
+    target = ctx.ensure_object(Target)
+    target.program = ctx.command_path
+    if load := getattr(ctx.parent and ctx.parent.obj, "load_app", None):  # Flask's ScriptInfo
+        target.framework = ("app.wsgi_app", load)
     logger, handler = logging.getLogger("maintenance_wsgi"), _Messages()
     ctx.call_on_close(partial(logger.setLevel, logger.level))
     ctx.call_on_close(partial(logger.removeHandler, handler))

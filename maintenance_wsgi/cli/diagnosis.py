@@ -1,12 +1,15 @@
 """The commands that tell why: explain one request, check what would go wrong."""
 
 import json
+import shlex
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from maintenance_wsgi.cli import params
-from maintenance_wsgi.cli.app import PATH, Target, main, warn, with_target
+from maintenance_wsgi.cli.app import PATH, Target, main, with_target
+from maintenance_wsgi.config import Options, options_from_environ
 from maintenance_wsgi.diagnosis.check import check as find_faults
 from maintenance_wsgi.diagnosis.explanation import explain as explain_request
 from maintenance_wsgi.diagnosis.permissions import User
@@ -21,48 +24,62 @@ def _option(name: str, metavar: str, help_text: str, **settings: Any) -> params.
     if settings.get("multiple"):
         help_text += " Repeat it for more."
     settings["show_default"] = "default" in settings
-    return click.option(name, metavar=metavar, help=help_text, **settings)
+    return click.option(*name.split(), metavar=metavar, help=help_text, **settings)
 
 
-_trusted_proxy_option = _option(
-    "--trusted-proxy", "PROXY", "An entry of the middleware's trusted_proxies.", multiple=True
-)
+def _middleware_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of the middleware, and what `with_target` gives."""
+    proxy = _option("--trusted-proxy trusted_proxies", "PROXY", "A trusted proxy.", multiple=True)
+    header = _option("--client-ip-header", "NAME", "The middleware's client_ip_header.")
+    path = _option("--exempt-path exempt_paths", "PATH", "An exempt path.", multiple=True)
+    page = _option("--page", "PATH", "The middleware's page, a file or a directory.", type=PATH)
+    return proxy(header(path(page(with_target(command)))))
+
+
+def _assumed(target: Target, directory: str, given: dict[str, Any]) -> tuple[Options, str]:
+    """Return the options to assume, those that are given first, and where they come from."""
+    application = target.application
+    known = application._asdict() if application else options_from_environ()
+    known = {name: known[name] for name in given if known.get(name)}
+    own = {name: value for name, value in given.items() if value not in {None, ()}}
+    base = "of the application" if application else "from MAINTENANCE_*" if known else ""
+    source = " and ".join(filter(None, [base, "given here" if own else ""])) or "none given"
+    return Options(directory, **(known | own)), source
+
+
+def _config_line(options: Options, source: str) -> str:
+    return printable(f"config   {source}: {shlex.join(options.arguments())}", LINE_LIMIT)
 
 
 @main.command(short_help="Explain step by step what becomes of a request.")
 @click.argument("address", type=params.peer)
 @_option("--header", "'NAME: VALUE'", "A header of the request.", type=params.header, multiple=True)
-@_trusted_proxy_option
-@_option(
-    "--client-ip-header", "NAME", "The middleware's client_ip_header.", default="X-Forwarded-For"
-)
 @_option("--path", "PATH", "The path of the request.", default="/")
-@_option("--exempt-path", "PATH", "An entry of the middleware's exempt_paths.", multiple=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@with_target
-def explain(  # noqa: PLR0913 (the options of the middleware)
+@_middleware_options
+def explain(
     target: Target,
     *,
     address: str,
     header: tuple[tuple[str, str], ...],
-    trusted_proxy: tuple[str, ...],
-    client_ip_header: str,
     path: str,
-    exempt_path: tuple[str, ...],
     as_json: bool,
+    **given: Any,  # noqa: ANN401 (the options of the middleware)
 ) -> None:
     """Explain step by step what becomes of a request that comes from ADDRESS.
 
     ADDRESS is what the server sees. Behind a proxy it is the address of the proxy, or '' for a
-    Unix socket, and the visitor's address is in a header.
+    Unix socket, and the visitor's address is in a header. The options that you leave out are those
+    of MAINTENANCE_TRUSTED_PROXIES and so on.
 
     \b
     Example:
       maintenance-wsgi explain 10.0.0.1 --trusted-proxy 10.0.0.0/8 \\
           --header 'X-Forwarded-For: 203.0.113.7'
     """
-    resolver = ClientIPResolver(trusted_proxy, client_ip_header)
-    gate = Gate(StateReader(target.directory()), resolver, ExemptPaths(exempt_path))
+    options, source = _assumed(target, target.directory(), given)
+    resolver = ClientIPResolver(options.trusted_proxies, options.client_ip_header)
+    gate = Gate(StateReader(options.directory), resolver, ExemptPaths(options.exempt_paths))
     # PEP 3333: the environ holds the path's bytes, decoded as latin-1.
     latin = path.encode("utf-8", "surrogateescape").decode("latin-1")
     environ = {"REMOTE_ADDR": address, "PATH_INFO": latin}
@@ -70,33 +87,29 @@ def explain(  # noqa: PLR0913 (the options of the middleware)
         environ[name] = f"{environ[name]}, {value}" if name in environ else value
     found = explain_request(environ, gate)
     lines = (printable(line, LINE_LIMIT) for line in str(found).split("\n"))
-    click.echo(json.dumps(found.as_dict()) if as_json else "\n".join(lines))
-    if not trusted_proxy and not header:
-        warn(
-            "this explains a direct connection; for a visitor behind a proxy pass the proxy's"
-            " address, --trusted-proxy and --header"
-        )
+    text = "\n".join([_config_line(options, source), *lines])
+    members = {"config": {"source": source, **options._asdict()}, **found.as_dict()}
+    click.echo(json.dumps(members) if as_json else text)
 
 
 @main.command(short_help="Find what would go wrong in a maintenance window.")
 @_option("--user", "NAME", "User that the web server runs as.  [default: your own]")
-@_trusted_proxy_option
-@_option("--page", "PATH", "The middleware's page, a file or a directory.", type=PATH)
-@with_target
-def check(
-    target: Target, *, user: str | None, trusted_proxy: tuple[str, ...], page: str | None
-) -> None:
+@_middleware_options
+def check(target: Target, *, user: str | None, **given: Any) -> None:  # noqa: ANN401 (likewise)
     """Find what would go wrong in a maintenance window, before it begins.
 
-    Prints a line with a remedy for each fault. Exit status: 0 without a fault, otherwise 1.
+    Prints a line with a remedy for each fault. Exit status: 0 without a fault, otherwise 1. The
+    options that you leave out are those of MAINTENANCE_TRUSTED_PROXIES and so on.
 
     \b
     Example:
       maintenance-wsgi check --user www-data --trusted-proxy 10.0.0.0/8
     """
     directory = target.directory(must_exist=False)
+    options, source = _assumed(target, directory, given)
     server_user = User.current() if user is None else User.named(user)
-    faults = list(find_faults(directory, server_user, trusted_proxy, page))
+    faults = list(find_faults(options, server_user))
+    click.echo(_config_line(options, source))
     for fault in faults:
         click.echo(printable(fault, LINE_LIMIT))
     if faults:

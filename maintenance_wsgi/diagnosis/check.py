@@ -2,17 +2,19 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
 from netaddr import IPNetwork
 
+from maintenance_wsgi.config import Options
 from maintenance_wsgi.diagnosis.permissions import User
 from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.networks import parse_network
 from maintenance_wsgi.request.client_ip import ClientIPResolver
+from maintenance_wsgi.request.exempt_paths import ExemptPaths
 from maintenance_wsgi.response.templates import CUSTOM_PLACEHOLDERS, PAGE_LIMIT, TRANSLATED_PAGE
 from maintenance_wsgi.state import exemptions, files
 from maintenance_wsgi.state.flag import FLAG_LIMIT, FLAG_NAME, parse_flag
@@ -26,26 +28,26 @@ _ANY_PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}|\{%.*?%\}", re.DOTALL)
 _WIDEST = {4: 8, 6: 16}
 
 
-def check(
-    directory: str, user: User, trusted_proxies: Iterable[str] = (), page: str | None = None
-) -> Iterator[str]:
+def check(options: Options, user: User) -> Iterator[str]:
     """Yield a line for each thing that would go wrong, with its remedy.
 
-    The web server runs as `user`; `trusted_proxies` and `page` are the middleware's.
+    The web server runs as `user`; the options are the middleware's.
 
     Raises:
-        ConfigError: a trusted proxy is not valid.
+        ConfigError: an option is not valid.
     """
-    ClientIPResolver(trusted_proxies)
-    proxies = [network for entry in trusted_proxies if (network := parse_network(entry))]
+    ClientIPResolver(options.trusted_proxies, options.client_ip_header)
+    exempt = ExemptPaths(options.exempt_paths)
+    proxies = [network for entry in options.trusted_proxies if (network := parse_network(entry))]
+    directory = options.directory
     if fault := files.directory_error(directory):
         yield fault
     else:
         yield from _check_directory(directory, user)
         yield from _check_flag(os.path.join(directory, FLAG_NAME), user)
         yield from _check_list(os.path.join(directory, exemptions.LIST_NAME), user, proxies)
-    if page is not None:
-        yield from _check_pages(page, user)
+    if options.page is not None:
+        yield from _check_pages(options.page, user, exempt)
 
 
 def _check_directory(directory: str, user: User) -> Iterator[str]:
@@ -113,34 +115,35 @@ def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
     return one.version == other.version and one.first <= other.last and other.first <= one.last
 
 
-def _check_pages(page: str, user: User) -> Iterator[str]:
+def _check_pages(page: str, user: User, exempt: ExemptPaths) -> Iterator[str]:
     if not os.path.isdir(page):
-        yield from _check_page(page, user)
+        yield from _check_page(page, user, exempt)
         return
     general = os.path.join(page, "page.html")
     for path in sorted({general, *map(str, Path(page).glob("page.*html"))}):
         if path != general and not TRANSLATED_PAGE.fullmatch(os.path.basename(path)):
             yield f"{path}: is never served; name it after a language tag, page.pt-BR.html"
         else:
-            yield from _check_page(path, user)
+            yield from _check_page(path, user, exempt)
 
 
-def _check_page(path: str, user: User) -> Iterator[str]:
+def _check_page(path: str, user: User, exempt: ExemptPaths) -> Iterator[str]:
     if not os.path.lexists(path):
-        yield f"{path}: does not exist, so that the built-in page is served; create it"
+        yield f"{path}: does not exist; create it"
         return
     faults, data = _read(path, user, PAGE_LIMIT)
     yield from faults or (
-        f"{path}: {fault}" for fault in _page_faults(data.decode(errors="replace"))
+        f"{path}: {fault}" for fault in _page_faults(data.decode(errors="replace"), exempt)
     )
 
 
-def _page_faults(page: str) -> Iterator[str]:
+def _page_faults(page: str, exempt: ExemptPaths) -> Iterator[str]:
     references = _References()
     references.feed(page)
     for reference in references.found:
-        shown = printable(reference, 64)
-        yield f"loads '{shown}', which gets a 503 too; put it inline, or in exempt_paths"
+        if not exempt.match({"PATH_INFO": reference.partition("?")[0]}):
+            shown = printable(reference, 64)
+            yield f"loads '{shown}', which gets a 503 too; put it inline, or in exempt_paths"
     for placeholder in _ANY_PLACEHOLDER.finditer(page):
         if (placeholder[1] or "").strip() not in CUSTOM_PLACEHOLDERS:
             known, shown = ", ".join(CUSTOM_PLACEHOLDERS), printable(placeholder[0], 64)

@@ -5,11 +5,13 @@ see why. So the log has a warning for it, at most one a minute.
 """
 
 import logging
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from maintenance_wsgi.config import Options
 from maintenance_wsgi.gate import Gate
 from maintenance_wsgi.grammar import environ_key, header, printable, request_path
 from maintenance_wsgi.networks import is_public
@@ -65,7 +67,7 @@ def _trust_causes(
     """Yield what is wrong with the trust in proxies."""
     peer = printable(peer_of(environ)) or "''"
     name, client, reason = resolver.header, resolution.client, resolution.reason
-    if reason is Reason.DIRECT_PEER and (sent := _sent_header(environ, resolver)[0]):
+    if reason is Reason.DIRECT_PEER and (sent := next(iter(_sent_headers(environ, resolver)), "")):
         yield (
             f"{sent} is ignored: {peer} is not a trusted proxy; if it is one of your proxies,"
             f" add it to trusted_proxies, and set client_ip_header if it does not use {name}"
@@ -105,19 +107,18 @@ def _nginx_line(name: str) -> str:
     return f"proxy_set_header {name} $remote_addr;"
 
 
-def _sent_header(environ: Mapping[str, Any], resolver: ClientIPResolver) -> tuple[str, str]:
-    """Return the first forwarding header of a request and its value, or two empty strings."""
-    for name, key in [(resolver.header, resolver.key), *_HEADER_KEYS.items()]:
-        if value := header(environ, key):
-            return name, value
-    return "", ""
+def _sent_headers(environ: Mapping[str, Any], resolver: ClientIPResolver) -> dict[str, str]:
+    """Return the forwarding headers of a request; the one that is read comes first."""
+    others = {name: key for name, key in _HEADER_KEYS.items() if key != resolver.key}
+    keys = {resolver.header: resolver.key} | others
+    return {name: value for name, key in keys.items() if (value := header(environ, key))}
 
 
 class ProxyWarnings:
     """Logs the first likely cause of a blocked request if the proxies look misconfigured."""
 
-    def __init__(self, resolver: ClientIPResolver) -> None:
-        self._resolver = resolver
+    def __init__(self, resolver: ClientIPResolver, options: Options) -> None:
+        self._resolver, self._options = resolver, options
         self._next_warning = 0.0
         self._held_back = 0
 
@@ -134,8 +135,12 @@ class ProxyWarnings:
             return
         held_back, self._held_back = self._held_back, 0
         self._next_warning = now + _WARNING_INTERVAL
-        peer = printable(peer_of(environ)) or "''"
-        name, value = _sent_header(environ, self._resolver)
-        sent = f" ({name}: '{printable(value, 200)}')" if name else ""
         more = f" ({held_back} more of this kind since the last warning)" if held_back else ""
-        _logger.warning("blocked a request from %s%s: %s%s", peer, sent, cause, more)
+        peer = printable(str(resolution.peer.address or resolution.peer.text))
+        command = ["maintenance-wsgi", "--dir", self._options.directory, "explain", peer]
+        for name, value in _sent_headers(environ, self._resolver).items():
+            # A list is read from its end.
+            command += ["--header", f"{name}: {printable(value[-100:], 100)}"]
+        seen = shlex.join([*command, *self._options.arguments()])
+        shown = (peer or "''", cause, more, seen)
+        _logger.warning("blocked a request from %s: %s%s; to see why, run: %s", *shown)

@@ -19,6 +19,7 @@ from html import escape
 from importlib.resources import files
 
 from maintenance_wsgi.arguments import absolute_path
+from maintenance_wsgi.errors import ConfigError
 from maintenance_wsgi.response.languages import Catalog
 from maintenance_wsgi.response.negotiation import HTML, choose_language
 from maintenance_wsgi.state.cached_file import CachedFile
@@ -176,12 +177,16 @@ class CustomPage:
     """The operator's own page; its files are read again when they change.
 
     Args:
-        path: an HTML file, or a directory with `page.html` and `page.<language>.html`. It may be
-            created later.
+        path: an HTML file, or a directory with `page.html` and `page.<language>.html`.
+
+    Raises:
+        ConfigError: there is no such page.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = absolute_path("page", path)
+        if not os.path.exists(self._path):
+            raise ConfigError(f"page: {self._path!r} cannot be found; create it, or correct it")
         self._files: dict[str, CachedFile[Template]] = {}
 
     def select(self, accept_language: str) -> Template | None:

@@ -2,7 +2,10 @@
 
 import re
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 from types import ModuleType
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -20,19 +23,12 @@ from pyramid.config import Configurator
 from pyramid.response import Response
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
+from maintenance_wsgi.state.users import current_user
 from tests.support.processes import PROGRAMS, ROOT, environ, run
 from tests.support.wsgi import call, make_environ
 
+PYTHON = sys.executable
 README = ROOT / "README.md"
-MANAGE = """
-import sys
-import django
-from django.conf import settings
-from django.core.management import execute_from_command_line
-settings.configure(INSTALLED_APPS=["maintenance_wsgi"])
-django.setup()
-execute_from_command_line(sys.argv)
-"""
 
 
 def read_mark(environ: dict[str, Any]) -> str:
@@ -113,36 +109,274 @@ def test_wrapped_framework(framework_application: WSGIApplication, mode: Mainten
     assert call(framework_application, make_environ("192.0.2.10")).code == 200
 
 
+FLASK = """
+import flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+from maintenance_wsgi import MaintenanceMiddleware
+
+app = flask.Flask(__name__)
+app.wsgi_app = MaintenanceMiddleware(app.wsgi_app, OPTIONS)
+app.wsgi_app = ProxyFix(app.wsgi_app)
+"""
+DJANGO = """
+from django.core.wsgi import get_wsgi_application
+from werkzeug.middleware.proxy_fix import ProxyFix
+from maintenance_wsgi import MaintenanceMiddleware
+
+application = MaintenanceMiddleware(get_wsgi_application(), OPTIONS)
+application = ProxyFix(application)
+"""
+MANAGE = """
+import os, sys
+from django.core.management import execute_from_command_line
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+execute_from_command_line(sys.argv)
+"""
+SETTINGS = """
+INSTALLED_APPS = ["maintenance_wsgi"]
+ROOT_URLCONF = "shop.urls"
+WSGI_APPLICATION = "shop.wsgi.application"
+"""
+WRAPPED = re.compile("^app.* = MaintenanceMiddleware.*\n", re.MULTILINE)
+
+
+@dataclass
+class Project:
+    """A project whose application has its state in `state`; another directory is `var`."""
+
+    folder: Path
+    command: list[str]
+    module: Path  # has the application
+    name: str  # of the application in it
+
+    def run(self, *arguments: str, **variables: str) -> CompletedProcess[str]:
+        env = environ(**variables)
+        return run(*self.command, *arguments, cwd=self.folder, env=env, code=None)
+
+    def flags(self) -> list[str]:
+        return [flag.parent.name for flag in self.folder.glob("*/.maintenance.flag")]
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    (tmp_path / "var").mkdir(exist_ok=True)
-    (tmp_path / "app.py").write_text("import flask\napp = flask.Flask(__name__)\n")
-    (tmp_path / "manage.py").write_text(MANAGE)
+def folder(tmp_path: Path) -> Path:
+    for name in ("var", "state", "shop"):
+        (tmp_path / name).mkdir()
     return tmp_path
 
 
+@pytest.fixture
+def flask_project(folder: Path) -> Project:
+    options = f"'{folder}/state', trusted_proxies=['127.0.0.1'], exempt_paths=['/healthz']"
+    (folder / "app.py").write_text(FLASK.replace("OPTIONS", options))
+    command = [str(PROGRAMS / "flask"), "maintenance"]
+    return Project(folder, command, folder / "app.py", "app.wsgi_app")
+
+
+@pytest.fixture
+def django_project(folder: Path) -> Project:
+    options = f"'{folder}/state', trusted_proxies=['127.0.0.1'], exempt_paths=['/healthz']"
+    (folder / "manage.py").write_text(MANAGE)
+    (folder / "shop/settings.py").write_text(SETTINGS)
+    (folder / "shop/urls.py").write_text("urlpatterns = []\n")
+    (folder / "shop/wsgi.py").write_text(DJANGO.replace("OPTIONS", options))
+    command = [sys.executable, "manage.py", "maintenance"]
+    return Project(folder, command, folder / "shop/wsgi.py", "application")
+
+
+@pytest.fixture(params=["flask", "django"])
+def project(request: pytest.FixtureRequest) -> Project:
+    found: Project = request.getfixturevalue(f"{request.param}_project")
+    return found
+
+
+def test_command_acts_on_the_directory_of_the_application(project: Project) -> None:
+    result = project.run("enable", "--ip=203.0.113.7")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("Enabled maintenance mode\n")
+    assert project.flags() == ["state"]
+    result = project.run("enable", "--ip=nope")
+    assert result.returncode == 2
+    assert "Invalid IP nope" in result.stderr
+    assert "allow-ips" in project.run("--help").stdout
+    result = project.run("status", "-q", "--exit-code")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert project.run("m:d").returncode == 0
+    result = project.run("status", "-q", "--exit-code")
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", "")
+    assert project.flags() == []
+
+
+@pytest.mark.parametrize("by_variable", [True, False])
+def test_directory_that_is_given_wins_and_the_difference_is_named(
+    project: Project, *, by_variable: bool
+) -> None:
+    arguments, variables = ["enable", "--dir=var"], {}
+    if by_variable:
+        arguments, variables = ["enable"], {"MAINTENANCE_DIR": "var"}
+    result = project.run(*arguments, **variables)
+    assert (result.returncode, result.stdout) == (0, "Enabled maintenance mode\n")
+    assert f"Warning: the application uses {project.folder}/state, not var" in result.stderr
+    assert project.flags() == ["var"]
+
+
+def test_same_directory_by_another_name_is_no_difference(project: Project) -> None:
+    (project.folder / "link").symlink_to("state")
+    result = project.run("enable", MAINTENANCE_DIR=" link\n")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (project.folder / "state/.maintenance.flag").exists()
+
+
+def not_wrapped(project: Project) -> str:
+    source = project.module.read_text()
+    project.module.write_text(WRAPPED.sub("application = get_wsgi_application()\n", source))
+    if project.name == "app.wsgi_app":
+        project.module.write_text(WRAPPED.sub("", source))
+    return (
+        "the application is not wrapped; add"
+        f' {project.name} = MaintenanceMiddleware({project.name}, "/srv/shop/var")'
+    )
+
+
+def not_importable(project: Project) -> str:
+    project.module.write_text("import there_is_no_such_module\n")
+    return "the application cannot be loaded: "
+
+
+@pytest.mark.parametrize("spoil", [not_wrapped, not_importable])
+def test_application_whose_directory_is_unknown_is_refused(
+    spoil: Callable[[Project], str], project: Project
+) -> None:
+    """There is a directory `var` here, in which no application would look."""
+    fault = spoil(project)
+    for command in ("enable", "status", "check"):
+        result = project.run(command)
+        assert (result.returncode, result.stdout) == (1, "")
+        assert fault in result.stderr
+        assert "name the directory with --dir" in result.stderr
+        assert "Traceback" not in result.stderr
+    assert project.flags() == []
+    result = project.run("enable", "--dir=state")
+    assert result.returncode == 0
+    assert f"Warning: {fault}" in result.stderr
+    assert project.flags() == ["state"]
+    assert "allow-ips" in project.run("--help").stdout
+
+
+def test_configuration_of_the_application_is_explained(project: Project) -> None:
+    project.run("enable", "--ip=203.0.113.7")
+    config = "config   of the application: --trusted-proxy=127.0.0.1"
+    config += " --client-ip-header=X-Forwarded-For --exempt-path=/healthz"
+    asked = ["explain", "127.0.0.1", "--header=X-Forwarded-For: 203.0.113.7"]
+    lines = project.run(*asked, MAINTENANCE_TRUSTED_PROXIES="10.0.0.1").stdout.splitlines()
+    assert lines[0] == config
+    assert "verdict  let through: the client is exempt" in lines
+    result = project.run("explain", "10.0.0.1", "--path=/healthz")
+    assert "verdict  let through: the path is exempt" in result.stdout
+    lines = project.run("check").stdout.splitlines()
+    assert lines == [config, f"{project.folder}/state: no fault found, for {current_user()}"]
+    (project.folder / "state/.maintenance.ip").write_text("127.0.0.1")
+    assert project.run("check").returncode == 1
+
+
+DJANGO_OPTIONS = ["--settings=shop.settings", "--pythonpath=.", "--traceback", "--no-color"]
+DJANGO_OPTIONS += ["--skip-checks", "--verbosity=0", "-v2"]
+
+
 @pytest.mark.parametrize(
-    "command",
+    "arguments",
     [
-        pytest.param([PROGRAMS / "flask", "maintenance"], id="flask"),
-        pytest.param([sys.executable, "manage.py", "maintenance"], id="django"),
+        pytest.param([*DJANGO_OPTIONS, "enable", "--message=x"], id="before"),
+        pytest.param(["enable", "--message=x", *DJANGO_OPTIONS], id="after"),
+        pytest.param(["--dir", "state", *DJANGO_OPTIONS, "enable", "--message", "x"], id="between"),
     ],
 )
-def test_command_within_a_framework(command: list[str], project: Path) -> None:
-    results = [
-        run(*command, *arguments, cwd=project, env=environ(), code=None)
-        for arguments in (["enable", "--ip=203.0.113.7"], ["enable", "--ip=nope"], ["--help"])
-    ]
-    assert [result.returncode for result in results] == [0, 2, 0], results
-    assert results[0].stdout.startswith("Enabled maintenance mode\n")
-    assert "Invalid IP nope" in results[1].stderr
-    assert "allow-ips" in results[2].stdout
-    assert (project / "var/.maintenance.flag").exists()
+def test_options_of_django_are_accepted(arguments: list[str], django_project: Project) -> None:
+    result = django_project.run(*arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert django_project.flags() == ["state"]
 
 
-def test_django_shows_the_help_of_the_command(project: Path) -> None:
-    result = run(sys.executable, "manage.py", "help", "maintenance", cwd=project)
+@pytest.mark.parametrize("dashes", [["--"], []])
+def test_options_of_a_command_that_is_run_are_its_own(
+    dashes: list[str], django_project: Project
+) -> None:
+    program = "import sys; print(sys.argv[1:]); sys.exit(7)"
+    given = ["--settings=shop.settings", "--traceback", "-v", "--"]
+    result = django_project.run(
+        "--traceback", "run", *dashes, sys.executable, "-c", program, *given
+    )
+    assert (result.returncode, result.stdout) == (7, f"{given}\n")
+    assert django_project.flags() == ["state"]
+
+
+def test_options_of_django_do_what_they_say(django_project: Project) -> None:
+    assert "\x1b[32mdisabled" in django_project.run("status", "--force-color").stdout
+    assert "\x1b" not in django_project.run("status", "--no-color").stdout
+    result = django_project.run("nope", "--traceback")
+    assert "Traceback" in result.stderr
+    result = django_project.run("nope")
+    assert (result.returncode, "Traceback" in result.stderr) == (2, False)
+
+
+def test_django_shows_the_help_of_the_command(django_project: Project) -> None:
+    result = run(sys.executable, "manage.py", "help", "maintenance", cwd=django_project.folder)
     assert "allow-ips" in result.stdout
+
+
+CALLS = """
+import io, json, os
+import django
+from django.core.management import CommandError, call_command
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "shop.settings"
+django.setup()
+out, err = io.StringIO(), io.StringIO()
+call_command("maintenance", "enable", "--ip", "203.0.113.7", stdout=out)
+assert out.getvalue().startswith("Enabled maintenance mode\\nSet exempt"), out.getvalue()
+out = io.StringIO()
+call_command("maintenance", "--dir", "state", "status", "--json", stdout=out, verbosity=0)
+assert json.loads(out.getvalue())["exempt"] == ["203.0.113.7"]
+for arguments, status, message in [
+    (["enable", "--ip", "nope"], 2, "nothing was changed"),
+    (["--dir", "nowhere", "enable"], 1, "does not exist"),
+    (["check", "--page", "nope.html"], 1, "exit status 1"),
+    (["maintenance:enable", "--ip", "nope"], 1, "exit status 1"),
+]:
+    try:
+        call_command("maintenance", *arguments, stdout=out, stderr=err)
+    except CommandError as error:
+        assert (error.returncode, message in str(error)) == (status, True), error
+    else:
+        raise AssertionError(arguments)
+assert "Invalid IP nope" in err.getvalue()
+"""
+
+
+def test_command_is_called_by_a_django_program(django_project: Project) -> None:
+    folder = django_project.folder
+    result = run(sys.executable, "-c", CALLS, cwd=folder, env=environ(PYTHONPATH=str(folder)))
+    assert (result.stdout, result.stderr) == ("", "")
+    assert django_project.flags() == ["state"]
+
+
+def test_log_that_django_disables_is_warned_of_and_shown(django_project: Project) -> None:
+    settings = django_project.folder / "shop/settings.py"
+    settings.write_text(f"{SETTINGS}LOGGING = {{'version': 1}}\n")
+    source = django_project.module.read_text()
+    # As a wsgi.py whose imports are in the alphabet's order, and that sets the log up late.
+    django_project.module.write_text(f"import maintenance_wsgi.middleware\n{source}")
+    (django_project.folder / "state/.maintenance.ip").write_text("nope")
+    result = django_project.run("explain", "10.0.0.1")
+    assert result.stderr.count("set disable_existing_loggers to False in Django's LOGGING") == 1
+    assert "invalid entries are skipped: 'nope' (line 1)" in result.stderr
+
+
+def test_entry_in_djangos_middleware_is_refused_in_words(django_project: Project) -> None:
+    settings = django_project.folder / "shop/settings.py"
+    settings.write_text(f"{SETTINGS}MIDDLEWARE = ['maintenance_wsgi.MaintenanceMiddleware']\n")
+    program = "import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'shop.settings'; import shop.wsgi"
+    result = run(sys.executable, "-c", program, cwd=django_project.folder, code=1)
+    assert result.stderr.endswith("in Django, wrap the application in wsgi.py, not MIDDLEWARE\n")
 
 
 def test_nothing_of_the_frameworks_is_imported_without_need() -> None:

@@ -1,6 +1,10 @@
+import json
+import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,7 @@ from wsgiref.util import FileWrapper
 
 import pytest
 from hypothesis import strategies as st
+from werkzeug import Request, Response
 from werkzeug.middleware.lint import LintMiddleware
 
 from maintenance_wsgi import (
@@ -17,7 +22,8 @@ from maintenance_wsgi import (
     MaintenanceMiddleware,
     MaintenanceMode,
 )
-from tests.support.wsgi import call, make_environ, shop
+from tests.support.processes import run, unmeasured
+from tests.support.wsgi import call, code_for, make_environ, shop
 
 EXEMPT = "203.0.113.7"
 PROXIED = {"REMOTE_ADDR": "10.0.0.1"}
@@ -93,7 +99,7 @@ def test_exempt_path_keeps_its_cache_fields(wrap: Wrap, flag: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["wsgiref.simple_server:demo_app", "wsgiref.simple_server:WSGIServer.get_app"]
+    "name", ["wsgiref.simple_server:demo_app", "wsgiref.simple_server:WSGIServer.set_app"]
 )
 def test_application_may_be_named_with_dots(name: str, var: Path) -> None:
     MaintenanceMiddleware(name, var)
@@ -302,6 +308,21 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 GOOD = "from tests.support.wsgi import shop as application\nnumber = 7\n"
+FACTORY = """
+import time
+from tests.support.wsgi import shop
+
+calls = []
+
+def create_app(config=None):
+    time.sleep(0.05)
+    calls.append(1)
+    return shop
+
+class Shop:
+    def __call__(self, environ, start_response):
+        return shop(environ, start_response)
+"""
 
 
 def test_named_application_is_imported_at_once_while_off(var: Path, module: Path) -> None:
@@ -330,7 +351,8 @@ def test_page_stands_while_the_code_cannot_be_imported(
 
 
 @pytest.mark.parametrize(
-    "name", ["", "shop", "shop:", ":app", "shop.wsgi", "a b:c", "a:b()", "a:b:c"]
+    "name",
+    ["", "shop", "shop:", ":app", "shop.wsgi", "a b:c", "a:b(1)", "a:b()()", "a:()", "a:b:c"],
 )
 def test_malformed_name_is_refused_even_while_on(name: str, var: Path, flag: Path) -> None:
     flag.touch()
@@ -346,7 +368,83 @@ def test_broken_name_is_refused_while_off(var: Path, module: Path) -> None:
         MaintenanceMiddleware("named_shop:number", var)
 
 
+def test_factory_is_called_once_when_it_is_imported(
+    var: Path, flag: Path, ip_list: Path, module: Path
+) -> None:
+    module.write_text(FACTORY)
+    MaintenanceMiddleware("named_shop:create_app()", var)
+    assert sys.modules.pop("named_shop").calls == [1]
+    flag.touch()
+    ip_list.write_text(EXEMPT)
+    middleware = MaintenanceMiddleware("named_shop:create_app()", var)
+    assert "named_shop" not in sys.modules
+    codes: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: codes.append(code_for(middleware, EXEMPT)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert codes == [200] * 4
+    assert sys.modules["named_shop"].calls == [1]
+
+
+@pytest.mark.parametrize("name", ["create_app", "Shop"])
+def test_factory_without_brackets_is_recognised_and_named(
+    name: str, var: Path, module: Path
+) -> None:
+    module.write_text(FACTORY)
+    with pytest.raises(ConfigTypeError, match=rf"use 'named_shop:{name}\(\)'$"):
+        MaintenanceMiddleware(f"named_shop:{name}", var)
+    assert call(MaintenanceMiddleware(f"named_shop:{name}()", var)).code == 200
+
+
 # Configuration
+
+
+async def asgi(_scope: object, _receive: object, _send: object) -> None:
+    pass
+
+
+class ASGI:
+    async def __call__(self, scope: object, receive: object, send: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        pytest.param([asgi, "var"], "is an ASGI application; pass a WSGI one", id="function"),
+        pytest.param([ASGI(), "var"], "is an ASGI application; pass a WSGI", id="object"),
+        pytest.param([partial(asgi, {}), "var"], "is an ASGI application", id="partial"),
+        pytest.param([lambda request: request, "var"], "does not take environ", id="get_response"),
+        pytest.param([lambda request: request], "wsgi.py, not MIDDLEWARE", id="MIDDLEWARE"),
+    ],
+)
+def test_wrong_wiring_is_refused_in_words(given: list[Any], message: str) -> None:
+    with pytest.raises(ConfigTypeError, match=message):
+        MaintenanceMiddleware(*given)
+
+
+@pytest.mark.parametrize(
+    "application",
+    [
+        pytest.param(Request.application(lambda _: Response("")), id="wrapping another signature"),
+        pytest.param(dict, id="without a signature"),
+        pytest.param(partial(shop), id="partial"),
+    ],
+)
+def test_callable_of_an_unusual_kind_is_accepted(application: Any, var: Path) -> None:
+    MaintenanceMiddleware(application, var)
+
+
+def test_disabled_logger_is_warned_of(var: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("maintenance_wsgi"), "disabled", True)
+    with pytest.warns(UserWarning, match="set disable_existing_loggers to False") as warned:
+        MaintenanceMiddleware(shop, var)
+    assert [warning.filename for warning in warned] == [__file__]
 
 
 @pytest.mark.parametrize(
@@ -392,7 +490,9 @@ def test_mode_can_be_shared(mode: MaintenanceMode) -> None:
     ("options", "environ", "warning"),
     [
         pytest.param({}, {"HTTP_X_FORWARDED_FOR": EXEMPT}, "not a trusted proxy", id="untrusted"),
-        pytest.param({}, {"HTTP_X_REAL_IP": EXEMPT}, "X-Real-IP: '203.0.113.7'", id="other"),
+        pytest.param(
+            {}, {"HTTP_X_REAL_IP": EXEMPT}, "--header 'X-Real-IP: 203.0.113.7'", id="other"
+        ),
         pytest.param({}, {"REMOTE_ADDR": ""}, "'unix:'", id="unix"),
         pytest.param({"trusted_proxies": ["10.0.0.1"]}, PROXIED, "did not send", id="no-header"),
         pytest.param(
@@ -451,7 +551,45 @@ def test_warnings_that_were_held_back_are_counted(
     call(middleware, make_environ(HTTP_X_FORWARDED_FOR=EXEMPT))
     first, second = [record.getMessage() for record in caplog.records]
     assert "more of this kind" not in first
-    assert second.endswith("(3 more of this kind since the last warning)")
+    assert "(3 more of this kind since the last warning)" in second
+
+
+@pytest.mark.parametrize(
+    ("options", "environ"),
+    [
+        pytest.param({}, {"HTTP_X_FORWARDED_FOR": f"$(id)`id`!, {EXEMPT}"}, id="untrusted"),
+        pytest.param({}, {"HTTP_X_REAL_IP": EXEMPT, "HTTP_FORWARDED": 'for="[::1]"'}, id="two"),
+        pytest.param({}, {"REMOTE_ADDR": ""}, id="unix"),
+        pytest.param({"trusted_proxies": ["10.0.0.1", "unix:"]}, PROXIED, id="no-header"),
+        pytest.param(
+            {"trusted_proxies": ["10.0.0.1"], "client_ip_header": "x-real-ip"},
+            {**PROXIED, "HTTP_X_REAL_IP": "it's"},
+            id="unreadable",
+        ),
+        pytest.param(
+            {"trusted_proxies": ["10.0.0.1"], "exempt_paths": ["/api/"]},
+            {**PROXIED, "HTTP_X_FORWARDED_FOR": ", ".join([EXEMPT] * 20 + ["x", "10.0.0.1"])},
+            id="longer than what is shown",
+        ),
+    ],
+)
+def test_logged_command_explains_what_the_server_saw(
+    options: dict[str, Any],
+    environ: dict[str, str],
+    var: Path,
+    flag: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    flag.touch()
+    middleware = MaintenanceMiddleware(shop, var, **options)
+    environ = {**make_environ(), **environ}
+    assert call(middleware, environ).code == 503
+    _, _, command = caplog.messages[0].partition("; to see why, run: ")
+    typed = run("/bin/sh", "-c", f"{command} --json", env=unmeasured())
+    found, expected = json.loads(typed.stdout), middleware.explain(environ).as_dict()
+    assert found["config"]["trusted_proxies"] == options.get("trusted_proxies", [])
+    for member in ("outcome", "client", "reason"):
+        assert found[member] == expected[member]
 
 
 def test_application_is_told_of_an_exempt_visitor(var: Path, flag: Path, ip_list: Path) -> None:

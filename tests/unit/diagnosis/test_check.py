@@ -19,7 +19,11 @@ GOOD_PAGE = """<!DOCTYPE html><html lang="en"><head><title>Soon</title>
 def invoke_check(var: Path, *arguments: str) -> tuple[int, list[str]]:
     result = invoke("--dir", str(var), "check", *arguments)
     assert "Traceback" not in result.output
-    return result.exit_code, (result.stdout or result.stderr).splitlines()
+    if not result.stdout:
+        return result.exit_code, result.stderr.splitlines()
+    config, *lines = result.stdout.splitlines()
+    assert config.startswith("config   ")
+    return result.exit_code, lines
 
 
 def test_no_fault(var: Path, flag: Path, ip_list: Path) -> None:
@@ -125,6 +129,14 @@ def test_page_that_is_too_large_or_empty(var: Path, tmp_path: Path) -> None:
     assert invoke_check(var, "--page", str(page))[0] == 0
 
 
+def test_what_a_page_loads_from_an_exempt_path_is_no_fault(var: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(GOOD_PAGE.replace("<p>", '<img src="/static/a.png?v=1"><img src="/b.png"><p>'))
+    code, (line,) = invoke_check(var, "--page", str(page), "--exempt-path=/static/")
+    assert code == 1
+    assert "loads '/b.png'" in line
+
+
 def test_link_that_loads_nothing_is_no_fault(var: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(GOOD_PAGE.replace("<title>", '<link rel="canonical" href="/"><title>'))
@@ -163,7 +175,13 @@ def test_directory_of_pages_needs_a_general_one(var: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [(["--user", "no-such-user"], "'no-such-user'"), (["--trusted-proxy", "nope"], "'nope'")],
+    [
+        (["--user", "no-such-user"], "'no-such-user'"),
+        (["--trusted-proxy", "nope"], "'nope'"),
+        (["--client-ip-header", "a b"], "'a b'"),
+        (["--client-ip-header", ""], "''"),
+        (["--exempt-path", "x"], "'x'"),
+    ],
 )
 def test_bad_value_is_named(arguments: list[str], named: str, var: Path) -> None:
     code, lines = invoke_check(var, *arguments)

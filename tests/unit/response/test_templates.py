@@ -21,6 +21,7 @@ def ask(var: Path, page_path: Path, peer: str = "192.0.2.9", **environ: str) -> 
 
 
 def test_page_is_served_as_it_is_and_read_again(var: Path, page_path: Path) -> None:
+    page_path.touch()
     application = MaintenanceMiddleware(shop, var, page=page_path)
     for text in ("<p>one { } % $ {{ other }} {{message}</p>", "<p>two é</p>"):
         page_path.write_text(text, encoding="utf-8")
@@ -67,13 +68,15 @@ def test_page_in_another_charset_names_it_itself(var: Path, page_path: Path) -> 
 def test_page_that_cannot_be_read_gives_way_to_the_built_in_one(
     fault: str, var: Path, page_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    page_path.touch()
+    application = MaintenanceMiddleware(shop, var, page=page_path)
+    page_path.unlink()
     if fault == "too large":
         page_path.write_bytes(b"x" * (1024 * 1024 + 1))
     elif fault == "pipe":
         os.mkfifo(page_path)
     elif fault == "loop":
         page_path.symlink_to(page_path)
-    application = MaintenanceMiddleware(shop, var, page=page_path)
     for _ in range(3):
         answer = call(application)
         assert answer.code == 503
@@ -132,7 +135,7 @@ def test_unreadable_translation_gives_way_to_the_general_page(
     assert ask(var, pages, HTTP_ACCEPT_LANGUAGE="fi").body == b"other"
 
 
-@pytest.mark.parametrize("page_name", ["", "a\0b"])
-def test_name_that_cannot_be_is_refused(page_name: str, var: Path) -> None:
+@pytest.mark.parametrize("page_name", ["", "a\0b", "nope.html"])
+def test_page_that_is_not_there_is_refused(page_name: str, var: Path) -> None:
     with pytest.raises(ConfigError, match="page"):
         MaintenanceMiddleware(shop, var, page=page_name)
