@@ -134,7 +134,7 @@ def test_command_within_a_framework(command: list[str], project: Path) -> None:
         for arguments in (["enable", "--ip=203.0.113.7"], ["enable", "--ip=nope"], ["--help"])
     ]
     assert [result.returncode for result in results] == [0, 2, 0], results
-    assert results[0].stdout.startswith("Enabled maintenance mode\n")
+    assert results[0].stdout.startswith(f"Enabled maintenance mode in {project}/var\n")
     assert "Invalid IP nope" in results[1].stderr
     assert "allow-ips" in results[2].stdout
     assert (project / "var/.maintenance.flag").exists()
