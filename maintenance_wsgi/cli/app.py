@@ -17,6 +17,7 @@ from maintenance_wsgi.errors import MaintenanceError, StateError
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
 from maintenance_wsgi.state.files import directory_error
 from maintenance_wsgi.state.mode import MaintenanceMode
+from maintenance_wsgi.state.ownership import followed_source
 
 if TYPE_CHECKING:
     from maintenance_wsgi.config import Options
@@ -68,6 +69,8 @@ class Target:
     wait: int | None = None  # seconds
     quiet: bool = False
     framework: tuple[str, Callable[[], object]] | None = None  # its application's name and loader
+    force: bool = False
+    magento: bool = False  # whether the command was called by Magento's name
     typed: set[str] = field(default_factory=set)  # not those that the environment gave
     redis_store: "RedisStore | None" = None  # once it is opened
 
@@ -105,8 +108,11 @@ class Target:
             warn(f"the application {fault}")
         return found
 
-    def open(self, *, create: bool = False) -> MaintenanceMode:
-        """Return the mode of the fleet, or of the directory; `create` is for `open_redis`."""
+    def open(self, *, create: bool = False, changes: bool = True) -> MaintenanceMode:
+        """Return the mode of the fleet, or of the directory; `create` is for `open_redis`.
+
+        A directory that follows a fleet is refused if the command `changes` it.
+        """
         if self.wait == 0:
             raise click.BadParameter("0 is too short; use 1 or more seconds", param_hint="'--wait'")
         store = self.open_redis(create=create)
@@ -116,7 +122,13 @@ class Target:
             raise click.UsageError(
                 "--dir and --redis exclude each other; use --redis='' to change only this directory"
             )
-        return MaintenanceMode(store or self.directory())
+        directory = "" if store else self.directory()
+        if changes and not self.force and (source := followed_source(directory)):
+            raise StateError(
+                f"{directory}: follows {source}, which would undo the change within a second;"
+                " use --redis to change the whole fleet, or --force to change only this directory"
+            )
+        return MaintenanceMode(store or directory)
 
     def open_redis(self, *, create: bool = False) -> "RedisStore | None":
         """Return the state of the fleet, which may be created; None if no Redis is given."""
@@ -252,12 +264,13 @@ def main(ctx: click.Context) -> None:
     if os.environ.get("NO_COLOR"):  # no-color.org
         ctx.color = False
     target = ctx.ensure_object(Target)
-    target.program = ctx.command_path
+    target.program, target.magento = ctx.command_path, ":" in (ctx.invoked_subcommand or "")
     if load := getattr(ctx.parent and ctx.parent.obj, "load_app", None):  # Flask's ScriptInfo
         target.framework = ("app.wsgi_app", load)
     logger, handler = logging.getLogger("maintenance_wsgi"), _Messages()
     ctx.call_on_close(partial(logger.setLevel, logger.level))
     ctx.call_on_close(partial(logger.removeHandler, handler))
+    handler.addFilter(lambda record: record.name == logger.name)  # no change, which it tells itself
     logger.setLevel(logging.WARNING)
     logger.addHandler(handler)
 

@@ -114,4 +114,7 @@ def check(target: Target, *, user: str | None, **given: Any) -> None:  # noqa: A
         click.echo(printable(fault, LINE_LIMIT))
     if faults:
         raise click.exceptions.Exit(1)
+    if user is None and server_user.uid == 0:
+        remedy = "name the web server's user, for example --user www-data"
+        raise click.UsageError(f"root can read everything, which proves nothing; {remedy}")
     click.echo(printable(f"{directory}: no fault found, for {server_user.name}", LINE_LIMIT))

@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 from maintenance_wsgi.cli.app import Target, main, quiet_option, target_option, warn, with_target
 from maintenance_wsgi.cli.params import seconds
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
+from maintenance_wsgi.state.ownership import marked
 from maintenance_wsgi.state.store import FileStore
 
 _redis_option = target_option(
@@ -37,6 +39,9 @@ _wait_option = target_option(
     help="With --redis: wait up to this many seconds until all nodes have acknowledged;"
     " exit with 1 if one has not.",
 )
+_force_option = target_option(
+    "--force", is_flag=True, help="Exempt /0, or change a directory that follows a fleet."
+)
 
 
 def fleet_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -46,7 +51,7 @@ def fleet_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def change_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command what each command that changes the state has, and the `Target`."""
-    return fleet_options(_wait_option(quiet_option(with_target(command))))
+    return fleet_options(_wait_option(_force_option(quiet_option(with_target(command)))))
 
 
 def wait_for_nodes(target: Target) -> None:
@@ -126,8 +131,8 @@ def follow(target: Target, *, node: str | None, adopt: bool, once: bool) -> None
         raise click.UsageError("follow needs --redis or MAINTENANCE_REDIS")
     from maintenance_wsgi.fleet.follower import Follower  # noqa: PLC0415 (needs an extra)
 
-    node = node or socket.gethostname()
-    follower = Follower(source, FileStore(target.directory()), node, adopt=adopt)
+    node, directory = node or socket.gethostname(), target.directory()
+    follower = Follower(source, FileStore(directory), node, adopt=adopt)
     if once:
         done = f"Synchronised with version {follower.sync_once()} of {source}"
         click.echo(printable(done, LINE_LIMIT))
@@ -136,4 +141,6 @@ def follow(target: Target, *, node: str | None, adopt: bool, once: bool) -> None
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: follower.stop())
     click.echo(printable(f"{node}: following {source}", LINE_LIMIT), err=True)
-    follower.run()
+    # One that adopts manual changes does not undo them.
+    with nullcontext() if adopt else marked(directory, str(source)):
+        follower.run()

@@ -12,6 +12,7 @@ import click
 from maintenance_wsgi.cli.app import Target, main, warn
 from maintenance_wsgi.cli.fleet import change_options, wait_for_nodes
 from maintenance_wsgi.cli.params import WindowOptions, window_options
+from maintenance_wsgi.cli.switch import warn_of_entries
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
 
@@ -53,6 +54,7 @@ def run(
     """
     mode = target.open()
     _check_executable(command[0])
+    warn_of_entries(target, options["exemptions"] or ())
     name, switched_on, finished = f"'{printable(command[0])}'", False, False
     try:
         with mode.window(**options, disable_on_failure=disable_on_failure) as switched_on:

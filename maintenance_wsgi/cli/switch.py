@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,29 +15,33 @@ import click
 from maintenance_wsgi.cli import fleet
 from maintenance_wsgi.cli.app import Target, main, quiet_option, warn, with_target
 from maintenance_wsgi.cli.params import NONE, WindowOptions, ip, ip_error, ip_option, window_options
-from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
-from maintenance_wsgi.state.exemptions import quoted
-from maintenance_wsgi.state.mode import MaintenanceMode, Status
-from maintenance_wsgi.state.store import FileStore
+from maintenance_wsgi.networks import format_network, is_public, parse_forwarded_address
+from maintenance_wsgi.state.exemptions import dropped, first_ten, parse_entries, quoted
+from maintenance_wsgi.state.mode import MaintenanceMode, Status, status_of
+from maintenance_wsgi.state.ownership import followed_source
+from maintenance_wsgi.state.store import FileStore, Snapshot, Store
+from maintenance_wsgi.state.users import user_name
 
 
 @main.command()
 @window_options
+@click.option("--add-ip", type=ip, metavar="IP", multiple=True, help="Append to the list.")
 @fleet.change_options
-def enable(target: Target, **options: Unpack[WindowOptions]) -> None:
+def enable(target: Target, *, add_ip: tuple[str, ...], **options: Unpack[WindowOptions]) -> None:
     """Switch maintenance mode on.
 
-    --ip replaces the list; without --ip the list stays as it is. If maintenance is already on,
-    omitted values stay as they are.
+    --ip replaces the list, --add-ip appends to it; otherwise it stays as it is. If maintenance is
+    already on, omitted values stay as they are.
 
     \b
     Example:
       maintenance-wsgi enable --ip 203.0.113.7 --until +90m
     """
     mode = target.open(create=True)
-    mode.enable(**options)
-    _tell(target, "Enabled maintenance mode", mode, options["exemptions"])
+    warn_of_entries(target, [*(options["exemptions"] or ()), *add_ip])
+    change = mode.enable(**options, add_exemptions=add_ip)
+    _report(target, mode.store, change, options["exemptions"])
     _warn_of_private_files(mode)
     fleet.wait_for_nodes(target)
 
@@ -53,8 +59,8 @@ def disable(target: Target, *, exemptions: list[str] | None) -> None:
       maintenance-wsgi disable
     """
     mode = target.open(create=True)
-    mode.disable(exemptions=exemptions)
-    _tell(target, "Disabled maintenance mode", mode, exemptions)
+    warn_of_entries(target, exemptions or ())
+    _report(target, mode.store, mode.disable(exemptions=exemptions), exemptions)
     fleet.wait_for_nodes(target)
 
 
@@ -74,9 +80,10 @@ def status(target: Target, *, as_json: bool, exit_code: bool) -> None:
       maintenance-wsgi status -q --exit-code && echo "in maintenance"
     """
     try:
-        found = target.open().status()
+        mode = target.open(changes=False)
+        found, shown = mode.status(), _status_json if as_json else _status_text
         if not target.quiet:
-            click.echo(_status_json(found, target) if as_json else _status_text(found, target))
+            click.echo(shown(found, target, mode.store))
     except Exception as error:
         # Whatever went wrong, "1" would say that maintenance is off.
         if not exit_code:
@@ -88,12 +95,15 @@ def status(target: Target, *, as_json: bool, exit_code: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-@main.command("allow-ips", short_help="Set, extend, empty or print the list.")
+@main.command("allow-ips", short_help="Set, extend, shorten, empty or print the list.")
 @click.argument("ips", type=ip, nargs=-1, metavar="[IP]...")
 @click.option("--add", is_flag=True, help="Append to the list instead of replacing it.")
+@click.option("--remove", is_flag=True, help="Cut from the list instead of replacing it.")
 @click.option("--none", "empty", is_flag=True, help="Empty the list.")
 @fleet.change_options
-def allow_ips(target: Target, *, ips: tuple[str, ...], add: bool, empty: bool) -> None:
+def allow_ips(
+    target: Target, *, ips: tuple[str, ...], add: bool, remove: bool, empty: bool
+) -> None:
     """Set the addresses and networks that are exempt; without an IP, print them.
 
     IP is an address, a network, or 'me' for the address of your SSH client.
@@ -102,7 +112,10 @@ def allow_ips(target: Target, *, ips: tuple[str, ...], add: bool, empty: bool) -
     Example:
       maintenance-wsgi allow-ips --add 203.0.113.7 2001:db8::/32
     """
-    mode = target.open()
+    # Magento ignores addresses beside --none.
+    if (add and remove) or (empty and (ips or remove) and not target.magento):
+        raise click.UsageError("--add and --remove exclude each other, and --none takes no IP")
+    mode = target.open(changes=bool(ips or empty))
     if not ips and not empty:
         found = mode.status()
         target.tell(_list_line(found))
@@ -110,52 +123,120 @@ def allow_ips(target: Target, *, ips: tuple[str, ...], add: bool, empty: bool) -
         return
     if NONE in ips and not empty:
         raise ip_error(["'none' is not allowed"], "use --none to empty the list")
-    if add and not empty:
-        mode.add_exemptions(ips)
+    given = () if empty else ips
+    if remove:
+        change = mode.remove_exemptions(ips)
     else:
-        mode.set_exemptions([] if empty else ips)
-    if not target.quiet:
-        click.echo(f"Set exempt IP-addresses: {' '.join(mode.exemptions) or NONE}")
+        warn_of_entries(target, given)
+        change = (mode.add_exemptions if add and given else mode.set_exemptions)(given)
+        _warn_of_dropped(*change)
+    found = status_of(change[1])
+    target.tell(f"Set exempt IP-addresses: {' '.join(found.exemptions) or NONE}")
     _warn_of_private_files(mode)
     fleet.wait_for_nodes(target)
 
 
-def _tell(target: Target, done: str, mode: MaintenanceMode, given: list[str] | None) -> None:
-    target.tell(done)
-    with suppress(StateError):  # a list that cannot be read was told already
-        if given is not None:
-            target.tell(f"Set exempt IP-addresses: {', '.join(mode.exemptions) or NONE}")
+def warn_of_entries(target: Target, entries: Sequence[str]) -> None:
+    """Warn of an entry that exempts other clients than the operator means, in check's words."""
+    if not entries:
+        return
+    from maintenance_wsgi.diagnosis.check import danger  # noqa: PLC0415 (slow to import)
+
+    proxies: Sequence[str] = re.split(r"[\s,]+", os.environ.get("MAINTENANCE_TRUSTED_PROXIES", ""))
+    if application := target.application:
+        proxies = application.trusted_proxies
+    own = parse_forwarded_address(os.environ.get("SSH_CONNECTION", "").partition(" ")[0])
+    for network in parse_entries(entries):
+        entry, fault = format_network(network), danger(network, proxies)
+        if not (network.prefixlen or target.force or target.magento):
+            raise click.ClickException(f"{entry} {fault}, or use --force; nothing was changed")
+        if own and entry == str(own) and not is_public(own):
+            fault = fault or "is private, and seen by SSH only; exempt your browser's address"
+        elif own and entry == str(own) and ":" in entry:
+            fault = fault or f"may change daily; exempt {entry}/64, which stays the same"
+        if fault:
+            warn(f"{entry} {fault}")
+
+
+def _warn_of_dropped(before: Snapshot, after: Snapshot) -> None:
+    old, new = before.exemptions, after.exemptions
+    if isinstance(old, bytes) and isinstance(new, bytes) and (lost := dropped(old, new)):
+        warn(f"dropped from the list: {first_ten(lost)}")
+
+
+def _report(
+    target: Target, store: Store, change: tuple[Snapshot, Snapshot], given: list[str] | None
+) -> None:
+    """Tell what has changed, where and until when; under Magento's names in its words."""
+    _warn_of_dropped(*change)
+    before, after = (snapshot.flag for snapshot in change)
+    found = status_of(change[1])
+    done, state = ("Enabled", "on") if found.enabled else ("Disabled", "off")
+    line = f"{done} maintenance mode"
+    exempt = f"Set exempt IP-addresses: {', '.join(found.exemptions) or NONE}"
+    if not target.magento:
+        done = done if None in {before, after} else "Updated"
+        place = printable(str(store), LINE_LIMIT)
+        line = f"{done} maintenance mode in {place}"
+        if before == after:
+            line = f"Maintenance mode was already {state} ({place})"
+        if found.window.until:
+            line += f" until {_moment(found.window.until)}"
+        exempt = f"Exempt: {first_ten(found.exemptions) or NONE}"
+    target.tell(line)
+    is_told = given is not None or (found.enabled and not target.magento)
+    if is_told and isinstance(change[1].exemptions, bytes):
+        target.tell(exempt)
 
 
 def _list_line(found: Status) -> str:
     return f"List of exempt IP-addresses: {' '.join(found.exemptions) or NONE}"
 
 
-def _status_text(found: Status, target: Target) -> str:
-    window = found.window
+def _status_text(found: Status, target: Target, store: Store) -> str:
     state, colour = ("enabled", "yellow") if found.enabled else ("disabled", "green")
-    passed = " (passed)" if window.until and window.until <= datetime.now(UTC) else ""
-    lines = [f"Status: maintenance mode is {click.style(state, fg=colour)}", _list_line(found)]
+    line = f"Status: maintenance mode is {click.style(state, fg=colour)}"
+    if target.magento:
+        return f"{line}\n{_list_line(found)}"
+    window, follows = found.window, ""
+    since = window.since and _moment(window.since, "{} ago")
+    by = window.by and printable(window.by)
+    if isinstance(store, FileStore):
+        follows = followed_source(store.directory)
+        with suppress(OSError):
+            file = os.lstat(store.flag_path)
+            made = datetime.fromtimestamp(file.st_mtime, UTC)
+            since = since or _moment(made, "{} ago, the file's time")
+            by = by or f"{user_name(file.st_uid)}, the file's owner"
     details = {
-        "Since": window.since and _local(window.since),
-        "By": window.by and printable(window.by),
+        "Since": since,
+        "By": by,
+        "Until": window.until and _moment(window.until),
         "Message": window.message and printable(window.message, 4096),
-        "Until": window.until and _local(window.until) + passed,
         "Retry after": window.retry_after is not None and f"{window.retry_after} s",
+        "Exempt": first_ten(found.exemptions) or NONE,
+        "Follows": follows,
     }
-    lines += [f"{name}: {value}" for name, value in details.items() if value]
-    return "\n".join([*lines, *fleet.format_nodes(target)])
+    lines = [f"{name}: {value}" for name, value in details.items() if value]
+    line += f" in {printable(str(store), LINE_LIMIT)}"
+    return "\n".join([line, *lines, *fleet.format_nodes(target)])
 
 
-def _local(time: datetime) -> str:
+def _moment(time: datetime, past: str = "overdue by {}") -> str:
+    """Return a time in the local zone, and how far away it is."""
+    seconds = (time - datetime.now(UTC)).total_seconds()
+    days, minutes = divmod(round(abs(seconds) / 60), 24 * 60)
+    hours = f"{minutes // 60} h " if minutes >= 60 else ""  # noqa: PLR2004 (an hour)
+    span = f"{f'{days} d ' if days else ''}{hours}{minutes % 60} min"
     with suppress(OverflowError, OSError):  # the first and the last day of all have no other zone
         time = time.astimezone()
-    return time.isoformat(" ", "seconds")
+    return f"{time:%Y-%m-%d %H:%M %Z} ({f'in {span}' if seconds > 0 else past.format(span)})"
 
 
-def _status_json(found: Status, target: Target) -> str:
-    members = {"enabled": found.enabled, "exempt": found.exemptions, "invalid": found.invalid}
-    members |= asdict(found.window) | fleet.nodes_dict(target)
+def _status_json(found: Status, target: Target, store: Store) -> str:
+    directory = store.directory if isinstance(store, FileStore) else None
+    members = {"enabled": found.enabled, "directory": directory, "exempt": found.exemptions}
+    members |= {"invalid": found.invalid} | asdict(found.window) | fleet.nodes_dict(target)
     return json.dumps(members, default=datetime.isoformat)
 
 

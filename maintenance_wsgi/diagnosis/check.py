@@ -1,23 +1,30 @@
 """What would go wrong in a maintenance window, found before it begins."""
 
+import errno
 import os
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from itertools import islice
 from pathlib import Path
+from shlex import quote
+from socket import AF_INET, AF_INET6, SOCK_DGRAM, socket
 
 from netaddr import IPNetwork
 
 from maintenance_wsgi.config import Options
 from maintenance_wsgi.diagnosis.permissions import User
 from maintenance_wsgi.grammar import printable
-from maintenance_wsgi.networks import parse_network
+from maintenance_wsgi.networks import format_network, parse_network
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
 from maintenance_wsgi.response.templates import CUSTOM_PLACEHOLDERS, PAGE_LIMIT, TRANSLATED_PAGE
 from maintenance_wsgi.state import exemptions, files
 from maintenance_wsgi.state.flag import FLAG_LIMIT, FLAG_NAME, parse_flag
+from maintenance_wsgi.state.store import REMEDIES
 
 _LOOPBACK = [IPNetwork("127.0.0.0/8"), IPNetwork("::1/128")]
 _CSS_REFERENCE = re.compile(r"url\(\s*['\"]?\s*(?!data:|#)([^'\")\s]+)|@import\s+['\"]([^'\"]+)")
@@ -38,23 +45,37 @@ def check(options: Options, user: User) -> Iterator[str]:
     """
     ClientIPResolver(options.trusted_proxies, options.client_ip_header)
     exempt = ExemptPaths(options.exempt_paths)
-    proxies = [network for entry in options.trusted_proxies if (network := parse_network(entry))]
     directory = options.directory
     if fault := files.directory_error(directory):
         yield fault
     else:
         yield from _check_directory(directory, user)
         yield from _check_flag(os.path.join(directory, FLAG_NAME), user)
-        yield from _check_list(os.path.join(directory, exemptions.LIST_NAME), user, proxies)
+        list_path = os.path.join(directory, exemptions.LIST_NAME)
+        yield from _check_list(list_path, user, options.trusted_proxies)
     if options.page is not None:
         yield from _check_pages(options.page, user, exempt)
 
 
 def _check_directory(directory: str, user: User) -> Iterator[str]:
     if closed := user.first_unsearchable_parent(os.path.join(directory, FLAG_NAME)):
-        yield f"{closed}: {user.name} cannot search it; run chmod o+x {closed}"
+        yield f"{closed}: {user.name} cannot search it; run chmod o+x {quote(closed)}"
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        yield f"{directory}: you cannot write in it, so enable will fail; run enable as its owner"
+        is_read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
+        number = errno.EROFS if is_read_only else errno.EACCES if os.geteuid() else errno.EPERM
+        yield f"{directory}: you cannot write in it, so enable will fail{REMEDIES[number]}"
+    for name in (FLAG_NAME, exemptions.LIST_NAME):
+        yield from _check_mount(os.path.join(directory, name))
+
+
+def _check_mount(path: str) -> Iterator[str]:
+    point = re.escape(os.path.realpath(path).replace(" ", r"\040"))
+    with suppress(OSError):
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace")
+        if re.search(rf"^(\S+ ){{4}}{point} ", mounts, re.MULTILINE):
+            is_gone = os.stat(path).st_nlink == 0
+            fault = "was removed where it comes from" if is_gone else "cannot be replaced"
+            yield f"{path}: {fault}{REMEDIES[errno.EBUSY]}"
 
 
 def _read(path: str, user: User, limit: int) -> tuple[list[str], bytes]:
@@ -74,7 +95,7 @@ def _read(path: str, user: User, limit: int) -> tuple[list[str], bytes]:
         return [
             f"{path}: belongs to uid {contents.status.st_uid}; change its owner with chown"
         ], b""
-    fault = f"{path}: {user.name} cannot read it; run chmod o+r {path}"
+    fault = f"{path}: {user.name} cannot read it; run chmod o+r {quote(path)}"
     return [] if readable else [fault], contents.data
 
 
@@ -83,32 +104,64 @@ def _check_flag(path: str, user: User) -> Iterator[str]:
     yield from faults
     window, problems = parse_flag(data)
     for problem in problems:
-        yield f"{path}: {problem}; replace it: run enable with an option such as --message"
+        yield f"{path}: {problem}; run enable, which replaces it"
     if window.until and window.until <= datetime.now(UTC):
         until = window.until.isoformat()
         yield f"{path}: the planned end {until} is in the past; use enable --until with a later one"
 
 
-def _check_list(path: str, user: User, proxies: list[IPNetwork]) -> Iterator[str]:
+def _check_list(path: str, user: User, trusted_proxies: Sequence[str]) -> Iterator[str]:
     faults, data = _read(path, user, exemptions.LIST_LIMIT)
     yield from faults
-    for entry in exemptions.read_entries(data):
-        if fault := _fault(entry, proxies):
-            yield f"{path}: line {entry.line}: {exemptions.quoted(entry.text)} {fault}"
+    found = (
+        f"line {entry.line}: {exemptions.quoted(entry.text)} {fault}"
+        for entry in exemptions.read_entries(data)
+        if (fault := _fault(entry, trusted_proxies))
+    )
+    yield from _first_ten(path, found)
 
 
-def _fault(entry: exemptions.Entry, proxies: list[IPNetwork]) -> str:
-    network = entry.network
-    if network is None:
-        remedy = f"use {entry.meant}" if entry.meant else "correct it"
-        return f"is not a valid IP address or network, and hides what follows it; {remedy}"
+def _first_ten(path: str, faults: Iterator[str]) -> Iterator[str]:
+    yield from (f"{path}: {fault}" for fault in islice(faults, 10))
+    if count := sum(1 for _ in faults):
+        yield f"{path}: and {count} more"
+
+
+def _fault(entry: exemptions.Entry, trusted_proxies: Sequence[str]) -> str:
+    if entry.network:
+        return danger(entry.network, trusted_proxies)
+    remedy = f"use {entry.meant}" if entry.meant else "correct it"
+    return f"is not a valid IP address or network, and hides what follows it; {remedy}"
+
+
+def danger(network: IPNetwork, trusted_proxies: Sequence[str]) -> str:
+    """Return why a network should not be exempt, with a remedy; otherwise an empty string."""
     if network.prefixlen < _WIDEST[network.version]:
         return "exempts the whole Internet or much of it; list the networks that you mean"
-    if any(_overlap(network, loopback) for loopback in _LOOPBACK):
+    if _is_own(network) or any(_overlap(network, loopback) for loopback in _LOOPBACK):
         return "exempts this host, and every client behind a proxy that runs on it; remove it"
-    if any(_overlap(network, proxy) for proxy in proxies):
+    if _is_gateway(network):
+        return "is this host's gateway, and may stand for every client behind it; remove it"
+    if any(_overlap(network, proxy) for proxy in map(parse_network, trusted_proxies) if proxy):
         return "covers a trusted proxy; exempt the clients behind it instead"
     return ""
+
+
+def _is_own(network: IPNetwork) -> bool:
+    family = AF_INET if network.version == 4 else AF_INET6  # noqa: PLR2004 (IPv4)
+    source = ""
+    with suppress(OSError), socket(family, SOCK_DGRAM) as probe:
+        # Sends nothing. Only an address of this host is reached from the same address.
+        probe.connect((str(network.ip), 9))
+        source = probe.getsockname()[0]
+    return source == format_network(network)
+
+
+def _is_gateway(network: IPNetwork) -> bool:
+    number, routes = int.from_bytes(network.ip.packed, sys.byteorder), ""
+    with suppress(OSError):
+        routes = Path("/proc/net/route").read_text(encoding="ascii")
+    return f"\t00000000\t{number:08X}\t" in routes
 
 
 def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
@@ -132,9 +185,7 @@ def _check_page(path: str, user: User, exempt: ExemptPaths) -> Iterator[str]:
         yield f"{path}: does not exist; create it"
         return
     faults, data = _read(path, user, PAGE_LIMIT)
-    yield from faults or (
-        f"{path}: {fault}" for fault in _page_faults(data.decode(errors="replace"), exempt)
-    )
+    yield from faults or _first_ten(path, _page_faults(data.decode(errors="replace"), exempt))
 
 
 def _page_faults(page: str, exempt: ExemptPaths) -> Iterator[str]:

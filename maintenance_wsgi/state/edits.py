@@ -6,8 +6,8 @@ A store may call a change again on a newer state, so that two operators at once 
 from collections.abc import Sequence
 
 from maintenance_wsgi.errors import StateError
-from maintenance_wsgi.state.exemptions import Networks, parse_exemptions, render_exemptions
-from maintenance_wsgi.state.flag import Window, json_object, render_flag
+from maintenance_wsgi.state.exemptions import Networks, append_to, cut_from, render_exemptions
+from maintenance_wsgi.state.flag import Window, json_object, parse_flag, render_flag
 from maintenance_wsgi.state.store import Snapshot
 
 # Names of the blocks and commands that keep maintenance on, a list of strings. A flag without it
@@ -15,17 +15,19 @@ from maintenance_wsgi.state.store import Snapshot
 _HOLDERS = "holders"
 
 
-def enable(found: Snapshot, given: Window, networks: Networks | None) -> Snapshot:
+def enable(found: Snapshot, given: Window, networks: Networks | None, added: Networks) -> Snapshot:
     """Return the state with maintenance on, and with the given list unless it is None.
 
     Values that are not given are kept; `by` and `since` are written only if the flag has none. An
-    operator's flag stays as it is if nothing else is given.
+    operator's valid flag stays as it is if nothing else is given. `added` extends the list.
     """
     says_something = given != Window(by=given.by, since=given.since)
     flag = found.flag
-    if says_something or flag is None or holders_of(found):
+    is_faulty = isinstance(flag, bytes) and parse_flag(flag)[1]
+    if says_something or flag is None or is_faulty or holders_of(found):
         flag = _merged(found, given)
-    return replace_list(found._replace(flag=flag), networks)
+    found = replace_list(found._replace(flag=flag), networks)
+    return extend_list(found, added) if added else found
 
 
 def enable_plainly(found: Snapshot) -> Snapshot:
@@ -47,9 +49,19 @@ def replace_list(found: Snapshot, networks: Networks | None) -> Snapshot:
 
 def extend_list(found: Snapshot, networks: Networks) -> Snapshot:
     """Return the state with networks appended to the list, which must be readable."""
+    return found._replace(exemptions=append_to(list_of(found), networks))
+
+
+def remove_from_list(found: Snapshot, networks: Networks) -> Snapshot:
+    """Return the state with networks cut from the list, which must be readable and hold them."""
+    return found._replace(exemptions=cut_from(list_of(found), networks))
+
+
+def list_of(found: Snapshot) -> bytes:
+    """Return the bytes of the list; raise StateError if it cannot be read."""
     if isinstance(found.exemptions, StateError):
         raise found.exemptions
-    return replace_list(found, parse_exemptions(found.exemptions).networks + networks)
+    return found.exemptions
 
 
 def hold(found: Snapshot, holder: str, given: Window, networks: Networks | None) -> Snapshot:
@@ -59,8 +71,8 @@ def hold(found: Snapshot, holder: str, given: Window, networks: Networks | None)
     """
     holders = holders_of(found)
     if found.flag is None:
-        if networks is not None and isinstance(found.exemptions, StateError):
-            raise found.exemptions  # the block could not put the list back
+        if networks is not None:
+            list_of(found)  # an unreadable one could not be put back
         flag = _merged(found, given, [holder])
         return replace_list(found._replace(flag=flag), networks)
     if not holders:
@@ -95,8 +107,13 @@ def holders_of(found: Snapshot) -> list[str]:
 def _merged(found: Snapshot, given: Window, holders: Sequence[str] = ()) -> bytes:
     """Return the flag's bytes: its own members, unknown ones too, and the given values in place."""
     # Switching on must not depend on what stands in the way: an unreadable flag is replaced.
-    members = (json_object(found.flag) if isinstance(found.flag, bytes) else None) or {}
-    members.pop(_HOLDERS, None)
+    data = found.flag if isinstance(found.flag, bytes) else b""
+    valid, _ = parse_flag(data)
+    members = {
+        name: value
+        for name, value in (json_object(data) or {}).items()
+        if name != _HOLDERS and getattr(valid, name, value) is not None
+    }
     signature = Window(by=given.by, since=given.since).members()
     values = {name: value for name, value in given.members().items() if name not in signature}
     held = {_HOLDERS: list(holders)} if holders else {}

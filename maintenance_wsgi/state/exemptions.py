@@ -13,7 +13,7 @@ from typing import NamedTuple
 from netaddr import IPNetwork
 
 from maintenance_wsgi.arguments import string_tuple
-from maintenance_wsgi.errors import EntryError
+from maintenance_wsgi.errors import EntryError, StateError
 from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.networks import format_network, intended_networks, parse_network
 
@@ -22,9 +22,13 @@ LIST_LIMIT = 64 * 1024 * 1024  # bytes
 
 Networks = tuple[IPNetwork, ...]
 
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 # What Magento's reader trims from both ends of the file.
 _TRIMMED = " \t\n\r\0\x0b"
 _LINE_END = re.compile(r"\r\n|\r|\n")
+_LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|$)")
+_SEPARATORS = ", \t"
+_WORD = re.compile(r"([^ \t,]+)[ \t]*,?[ \t]*")
 # A line that begins so is a comment in some tool: "*", "-", "//", "[", quotes. ":" begins "::1".
 _COMMENT_LINE = re.compile(rf"[ \t]*[{re.escape(punctuation.translate(dict.fromkeys(b',:')))}]")
 _COMMENT = re.compile(r"#|(?:(?<=[ \t,])|^)(?://|;)")
@@ -69,11 +73,10 @@ class InvalidEntries:
 
 @dataclass(frozen=True, slots=True)
 class ExemptionList:
-    """What a list says: valid entries in their order, and what a rewrite cannot keep."""
+    """What a list says: its valid entries in their order, and the words that are not valid."""
 
     networks: Networks
     invalid: InvalidEntries
-    has_comments: bool
 
 
 def quoted(text: str) -> str:
@@ -100,11 +103,15 @@ def read_entries(data: bytes) -> Iterator[Entry]:
 
 
 def _lines(data: bytes) -> Iterator[tuple[int, str]]:
-    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    content = data.decode(encoding, "backslashreplace")
+    content = _decoded(data, "backslashreplace")
     body = content.lstrip(_TRIMMED)
     first = 1 + len(_LINE_END.findall(content[: len(content) - len(body)]))
     return enumerate(_LINE_END.split(body.rstrip(_TRIMMED)), first)
+
+
+def _decoded(data: bytes, errors: str) -> str:
+    is_utf_16 = data.startswith(UTF_16_MARKS)
+    return data.decode(*(("utf-16", "backslashreplace") if is_utf_16 else ("utf-8-sig", errors)))
 
 
 def _without_comment(line: str) -> str:
@@ -139,9 +146,7 @@ def valid_networks(data: bytes, invalid: InvalidEntries) -> Iterator[IPNetwork]:
 def parse_exemptions(data: bytes) -> ExemptionList:
     """Return what the bytes of a list say."""
     invalid = InvalidEntries()
-    networks = tuple(valid_networks(data, invalid))
-    has_comments = any(_without_comment(line) != line for _, line in _lines(data))
-    return ExemptionList(networks, invalid, has_comments)
+    return ExemptionList(tuple(valid_networks(data, invalid)), invalid)
 
 
 def parse_entries(entries: Iterable[str]) -> Networks:
@@ -159,11 +164,16 @@ def parse_entries(entries: Iterable[str]) -> Networks:
 
 
 def _invalid_message(entries: Sequence[str]) -> str:
-    shown = ", ".join(map(quoted, entries[:_SHOWN])) + _more(len(entries))
+    shown = first_ten([*map(quoted, entries)])
     meant = next(filter(None, map(intended_networks, entries[:_SHOWN])), "")
     wrong = "is not a valid address or network" if len(entries) == 1 else "are not valid"
     remedy = meant or "203.0.113.7, 10.0.0.0/8, 2001:db8::7 or 2001:db8::/32"
     return f"exemptions: {shown} {wrong}; use {remedy}"
+
+
+def first_ten(items: Sequence[str]) -> str:
+    """Return the first ten items, joined by commas, and how many more there are."""
+    return ", ".join(items[:_SHOWN]) + _more(len(items))
 
 
 def _more(count: int) -> str:
@@ -178,3 +188,60 @@ def canonical_entries(networks: Iterable[IPNetwork]) -> tuple[str, ...]:
 def render_exemptions(networks: Iterable[IPNetwork]) -> bytes:
     """Return the list as Magento writes it: joined by commas, no spaces, no final newline."""
     return ",".join(canonical_entries(networks)).encode("ascii")
+
+
+def append_to(data: bytes, networks: Networks) -> bytes:
+    """Return a list with the networks appended that it does not hold; what stands there stays."""
+    listed = set(parse_exemptions(data).networks)
+    new = canonical_entries(network for network in networks if network not in listed)
+    if not new:
+        return data
+    content = _decoded(data, "surrogateescape")
+    body = content.rstrip(_TRIMMED)
+    tail = content[len(body) :]
+    first, *others = (line for _, line in _lines(data))
+    if others or _without_comment(first) != first:
+        line_end = _LINE_END.search(content)
+        body = (line_end[0] if line_end else "\n").join([body, *new])
+    else:  # Magento's form
+        body = ",".join(filter(None, [body.rstrip(_SEPARATORS), *new]))
+    return (body + tail).encode("utf-8", "surrogateescape")
+
+
+def cut_from(data: bytes, networks: Networks) -> bytes:
+    """Return a list without these networks, which it must hold; all else stays.
+
+    Raises:
+        StateError: a network is not an entry of the list.
+    """
+    listed = parse_exemptions(data).networks
+    if missing := [network for network in networks if network not in listed]:
+        shown = first_ten(canonical_entries(missing))
+        raise StateError(f"exemptions: {shown} not found in the list; use entries that are in it")
+    lines = _LINE.findall(_decoded(data, "surrogateescape"))
+    cut = [(line, _cut_line(line, networks) + end) for line, end in lines]
+    # A line that held nothing else is removed with its end.
+    left = "".join(rest for line, rest in cut if rest.strip() or not line.strip())
+    left_data = left.encode("utf-8", "surrogateescape") if left.strip(_TRIMMED) else b""
+    # What an entry kept out of force, as a comment or a NUL can be, must not come into force.
+    kept = tuple(network for network in listed if network not in networks)
+    return left_data if parse_exemptions(left_data).networks == kept else render_exemptions(kept)
+
+
+def _cut_line(line: str, networks: Networks) -> str:
+    body = _without_comment(line)
+    left = _WORD.sub(lambda word: "" if parse_network(word[1]) in networks else word[0], body)
+    return line if left == body else f"{left.rstrip(_SEPARATORS)} {line[len(body) :]}".strip()
+
+
+def dropped(before: bytes, after: bytes) -> list[str]:
+    """Return the entries, words and comments of a list, printable, that another does not hold."""
+    kept = set(_items(after))
+    return [item for item in dict.fromkeys(_items(before)) if item not in kept]
+
+
+def _items(data: bytes) -> Iterator[str]:
+    for entry in read_entries(data):
+        yield format_network(entry.network) if entry.network else quoted(entry.text)
+    comments = (line[len(_without_comment(line)) :] for _, line in _lines(data))
+    yield from map(quoted, filter(None, comments))

@@ -69,16 +69,15 @@ class Directory:
         self._descriptor = self._keep(os.open(path, _PATH_ONLY | os.O_DIRECTORY))
         self._status = os.fstat(self._descriptor)
 
-    def lock(self) -> None:
+    def lock(self, name: str = ".") -> None:
         """Keep other writers out until the directory is closed; readers need no lock.
 
         The lock lies on the directory itself, leaves no file behind and ends with the process. If
         it cannot be taken within 5 s, or the file system has no locks, the write goes ahead: a
-        stuck lock must not keep a site open.
+        stuck lock must not keep a site open. With `name`, a file of the directory is locked.
         """
         with suppress(OSError):
-            with _acting_with(_narrowed(None, self._status)):
-                descriptor = self._keep(os.open(".", os.O_RDONLY, dir_fd=self._descriptor))
+            descriptor = self.open(name)
             if _lock(descriptor):
                 # Closing is not enough: a child that was forked since then has the descriptor too.
                 self._stack.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)
@@ -86,14 +85,24 @@ class Directory:
                 seconds = _LOCK_SECONDS
                 _logger.warning("%s: still locked after %s s; written anyway", self.path, seconds)
 
+    def open(self, name: str) -> int:
+        """Return a descriptor of a file that is no link; it is closed with the directory."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        with _acting_with(_narrowed(None, self._status)):
+            return self._keep(os.open(name, flags, dir_fd=self._descriptor))
+
     def read(self, name: str, limit: int) -> Contents:
         """Return what `find(name).read(limit)` returns; faster if the file is not a link."""
         try:
-            return File(self._status, self._entry(name), self._entry(name), None).read(limit)
+            return self.entry(name).read(limit)
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
         return self.find(name).read(limit)
+
+    def entry(self, name: str) -> "File":
+        """Return the file of that name; a link is not followed when it is read or replaced."""
+        return File(self._status, self._entry(name), self._entry(name), None)
 
     def find(self, name: str) -> "File":
         """Return the file of that name, or the target of its link; it need not exist.

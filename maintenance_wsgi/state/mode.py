@@ -16,6 +16,7 @@ from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.state import edits
 from maintenance_wsgi.state.exemptions import (
+    UTF_16_MARKS,
     Networks,
     canonical_entries,
     parse_entries,
@@ -51,6 +52,7 @@ class MaintenanceMode:
     """Reads and changes the state: that of a directory, or that of another store.
 
     Every method raises `StateError` if the state cannot be read or written; it is unchanged then.
+    A method that changes the state returns what it was before, and what it is after.
 
     Args:
         where: the directory of the two files, or a store.
@@ -74,22 +76,14 @@ class MaintenanceMode:
     @property
     def exemptions(self) -> tuple[str, ...]:
         """The list's valid entries in canonical form, in their order."""
-        return canonical_entries(parse_exemptions(_list_of(self.store.read())).networks)
+        return canonical_entries(parse_exemptions(edits.list_of(self.store.read())).networks)
 
     def status(self) -> Status:
         """Return what the state says now; a list that cannot be read is logged, and empty."""
         found = self.store.read()
-        window, _ = parse_flag(found.flag) if isinstance(found.flag, bytes) else (Window(), ())
         if isinstance(found.exemptions, StateError):
             _logger.warning("%s", found.exemptions)
-        listed = parse_exemptions(found.exemptions if isinstance(found.exemptions, bytes) else b"")
-        return Status(
-            enabled=found.flag is not None,
-            window=window,
-            exemptions=canonical_entries(listed.networks),
-            invalid=tuple(entry.text for entry in listed.invalid.first),
-            invalid_count=listed.invalid.count,
-        )
+        return status_of(found)
 
     def enable(
         self,
@@ -98,7 +92,8 @@ class MaintenanceMode:
         message: str | None = None,
         until: datetime | None = None,
         retry_after: int | None = None,
-    ) -> None:
+        add_exemptions: Iterable[str] = (),
+    ) -> tuple[Snapshot, Snapshot]:
         """Switch maintenance on, or update its details.
 
         If maintenance is already on, omitted values are kept, and it no longer ends with a running
@@ -110,6 +105,7 @@ class MaintenanceMode:
             message: string for the visitors.
             until: the planned end; in the future and with a time zone.
             retry_after: seconds until a client may try again.
+            add_exemptions: appended to the list.
 
         Raises:
             ConfigError: a value is not valid; nothing is changed.
@@ -117,16 +113,17 @@ class MaintenanceMode:
             EntryError: an exemption is not a valid address or network; nothing is changed.
         """
         given = _signed(validate_window(message, until, retry_after))
-        networks = _parse(exemptions)
+        networks, added = _parse(exemptions), parse_entries(add_exemptions)
         try:
-            self._update(lambda found: edits.enable(found, given, networks))
+            return self._update(lambda found: edits.enable(found, given, networks, added))
         except StateError as error:
-            before, _ = self.store.update(edits.enable_plainly)
+            before, after = self.store.update(edits.enable_plainly)
             if before.flag is not None:
                 raise
             _logger.warning("maintenance is on, but without the values that were given: %s", error)
+            return before, after
 
-    def disable(self, *, exemptions: Iterable[str] | None = None) -> None:
+    def disable(self, *, exemptions: Iterable[str] | None = None) -> tuple[Snapshot, Snapshot]:
         """Switch maintenance off.
 
         Args:
@@ -136,7 +133,7 @@ class MaintenanceMode:
             EntryError: an exemption is not a valid address or network; nothing is changed.
         """
         networks = _parse(exemptions)
-        self._update(lambda found: edits.disable(found, networks))
+        return self._update(lambda found: edits.disable(found, networks))
 
     @contextmanager
     def window(
@@ -171,7 +168,7 @@ class MaintenanceMode:
         before, after = self._update(lambda found: edits.hold(found, holder, given, networks))
         # What is to be put back stays in memory: a writer of the flag could name any list there.
         is_replaced = before.exemptions != after.exemptions
-        lists = (_list_of(before), _list_of(after)) if is_replaced else None
+        lists = (edits.list_of(before), edits.list_of(after)) if is_replaced else None
         process, is_released = os.getpid(), disable_on_failure
         try:
             yield before.flag is None
@@ -181,35 +178,57 @@ class MaintenanceMode:
             if is_released and process == os.getpid():
                 self._update(lambda found: edits.release(found, holder, lists))
 
-    def set_exemptions(self, entries: Iterable[str]) -> None:
+    def set_exemptions(self, entries: Iterable[str]) -> tuple[Snapshot, Snapshot]:
         """Replace the list; with an empty one no client is exempt.
 
         Raises:
             EntryError: an entry is not a valid address or network; nothing is changed.
         """
         networks = parse_entries(entries)
-        self._update(lambda found: edits.replace_list(found, networks))
+        return self._update(lambda found: edits.replace_list(found, networks))
 
-    def add_exemptions(self, entries: Iterable[str]) -> None:
-        """Append to the list. Invalid entries and comments cannot be kept, and are logged.
+    def add_exemptions(self, entries: Iterable[str]) -> tuple[Snapshot, Snapshot]:
+        """Append to the list; what stands there stays as it is.
 
         Raises:
             EntryError: an entry is not a valid address or network; nothing is changed.
         """
         networks = parse_entries(entries)
-        before, _ = self._update(lambda found: edits.extend_list(found, networks))
-        listed = parse_exemptions(_list_of(before))
-        if listed.invalid.count:
-            _logger.warning("%s: invalid entries were dropped: %s", self.store, listed.invalid)
-        if listed.has_comments:
-            _logger.warning("%s: comments in the list were dropped", self.store)
+        return self._update(lambda found: edits.extend_list(found, networks))
+
+    def remove_exemptions(self, entries: Iterable[str]) -> tuple[Snapshot, Snapshot]:
+        """Cut entries from the list; what else stands there stays as it is.
+
+        Raises:
+            EntryError: an entry is not a valid address or network; nothing is changed.
+            StateError: an entry is not in the list; nothing is changed.
+        """
+        networks = parse_entries(entries)
+        return self._update(lambda found: edits.remove_from_list(found, networks))
 
     def _update(self, change: Change) -> tuple[Snapshot, Snapshot]:
         before, after = self.store.update(change)
         lost = before.flag if isinstance(before.flag, bytes) and after.flag else b""
         if lost.strip() and after.flag != lost and json_object(lost) is None:
             _logger.warning("%s: the flag was replaced: %s", self.store, printable(lost, 256))
+        listed = before.exemptions
+        is_utf_16 = isinstance(listed, bytes) and listed.startswith(UTF_16_MARKS)
+        if is_utf_16 and after.exemptions != listed:
+            _logger.warning("%s: the list was in UTF-16, and is in UTF-8 now", self.store)
         return before, after
+
+
+def status_of(found: Snapshot) -> Status:
+    """Return what a state says; a file that cannot be read says nothing."""
+    window, _ = parse_flag(found.flag) if isinstance(found.flag, bytes) else (Window(), ())
+    listed = parse_exemptions(found.exemptions if isinstance(found.exemptions, bytes) else b"")
+    return Status(
+        enabled=found.flag is not None,
+        window=window,
+        exemptions=canonical_entries(listed.networks),
+        invalid=tuple(entry.text for entry in listed.invalid.first),
+        invalid_count=listed.invalid.count,
+    )
 
 
 def _parse(exemptions: Iterable[str] | None) -> Networks | None:
@@ -218,9 +237,3 @@ def _parse(exemptions: Iterable[str] | None) -> Networks | None:
 
 def _signed(given: Window) -> Window:
     return replace(given, by=operator_name(), since=datetime.now(UTC).replace(microsecond=0))
-
-
-def _list_of(found: Snapshot) -> bytes:
-    if isinstance(found.exemptions, StateError):
-        raise found.exemptions
-    return found.exemptions

@@ -24,6 +24,7 @@ from maintenance_wsgi.state.users import current_user
 
 _DEFAULT_WINDOW = Window()
 _logger = logging.getLogger("maintenance_wsgi")
+_change_logger = logging.getLogger("maintenance_wsgi.changes")
 
 
 class StateReader:
@@ -165,9 +166,11 @@ class StateReader:
             with suppress(*NOT_FOUND):
                 self._exemptions.read()
             count = len(self._exemptions.last_good() or ())
-            _logger.info("%s: maintenance is on, %d entries are exempt", self.directory, count)
+            _change_logger.warning(
+                "%s: maintenance is on, %d entries are exempt", self.directory, count
+            )
         else:
-            _logger.info("%s: maintenance is off", self.directory)
+            _change_logger.warning("%s: maintenance is off", self.directory)
 
     def _parse_window(self, contents: Contents) -> Window:
         window, problems = parse_flag(contents.data)

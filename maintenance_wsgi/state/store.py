@@ -13,12 +13,16 @@ from maintenance_wsgi.state.flag import FLAG_LIMIT, FLAG_NAME
 from maintenance_wsgi.state.reader import StateReader
 from maintenance_wsgi.state.users import current_user
 
-_FULL = "; free some space; to switch maintenance on at once, run: touch {flag}"
-_REMEDIES = {
+_TOUCH = "to switch maintenance on at once, run: touch {flag}"
+REMEDIES = {
+    errno.EACCES: "; run the command as root or as the directory's owner",
+    errno.EBUSY: "; it is mounted by itself: mount its directory instead",
+    errno.EDQUOT: f"; free some of the owner's quota; {_TOUCH}",
     errno.EISDIR: "; remove that directory",
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EROFS: "; change it where it is mounted from, a ConfigMap with kubectl",
+    errno.ENOSPC: f"; free some space; {_TOUCH}",
+    errno.EPERM: "; run the command as its owner; if it is immutable, run chattr -i on it",
+    errno.EROFS: "; make it writable (systemd: ReadWritePaths=, Docker: a volume), or change it"
+    " where it is mounted from, a ConfigMap with kubectl",
 }
 
 
@@ -111,9 +115,11 @@ class FileStore:
             raise
         except OSError as error:
             path = os.path.join(self.directory, str(error.filename or ""))
-            remedy = _REMEDIES.get(error.errno or 0, "").format(flag=self.flag_path)
+            # A refusal of our own has other words than the system's error of that number.
+            is_plain = error.strerror == os.strerror(error.errno or 0)
+            remedy = REMEDIES.get(error.errno or 0, "").format(flag=self.flag_path)
             raise StateError(
-                f"{path}: {current_user()} cannot access it: {error.strerror}{remedy}"
+                f"{path}: {current_user()} cannot access it: {error.strerror}{remedy * is_plain}"
             ) from error
 
 

@@ -7,12 +7,17 @@ import socket
 from maintenance_wsgi.grammar import printable
 
 
+def user_name(uid: int) -> str:
+    """Return the name of a user, or the number if there is no name."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
 def current_user() -> str:
     """Return the name of the user that this process acts as, or the user's number."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return f"uid {os.geteuid()}"
+    return user_name(os.geteuid())
 
 
 def operator_name() -> str:

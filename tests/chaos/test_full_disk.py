@@ -89,4 +89,4 @@ main()
     command = [sys.executable, "-c", program, "--dir", str(open_folder), "enable"]
     result = run(*command, env=unmeasured(), code=1)
     assert os.listdir(open_folder) == []
-    assert "nobody cannot access it: Permission denied" in result.stderr
+    assert "nobody cannot access it: Permission denied; run the command as root" in result.stderr

@@ -26,7 +26,7 @@ CASES = {
 }
 FAILURES = [
     ("enable-with-list", errno.ENOSPC),
-    ("enable-while-on", errno.EIO),
+    ("enable-while-on", errno.EDQUOT),
     ("add", errno.EIO),
     ("set-linked", errno.ESTALE),
     ("empty-linked", errno.EIO),
@@ -107,6 +107,7 @@ def test_failing_call_leaves_the_old_state_or_the_new(
     for outcome in outcomes:
         assert set(outcome["files"]) <= {FLAG, LIST, "shared"}, outcome
         assert "Traceback" not in outcome["said"], outcome
+        assert ".tmp" not in outcome["said"], outcome
         if outcome["code"] == 0 and not is_plain(outcome):
             assert state(outcome) == state(outcomes[-1]), outcome
         elif outcome["code"] == 0:
@@ -114,3 +115,5 @@ def test_failing_call_leaves_the_old_state_or_the_new(
         else:
             assert outcome["code"] == 1, outcome
             assert "Error: " in outcome["said"], outcome
+    remedies = {errno.ENOSPC: "; free some space", errno.EDQUOT: "; free some of the owner's quota"}
+    assert any(remedies.get(error, "") in outcome["said"] for outcome in outcomes)

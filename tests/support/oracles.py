@@ -18,6 +18,7 @@ from wsgiref.types import WSGIEnvironment
 
 from maintenance_wsgi import MaintenanceMiddleware
 from maintenance_wsgi.arguments import MAX_SECONDS
+from maintenance_wsgi.networks import format_network
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.response.cors import CORSPolicy
 from maintenance_wsgi.response.languages import load_catalogs
@@ -38,7 +39,14 @@ from maintenance_wsgi.response.templates import (
     render_problem,
     render_text,
 )
-from maintenance_wsgi.state.exemptions import parse_exemptions, render_exemptions
+from maintenance_wsgi.state.exemptions import (
+    append_to,
+    canonical_entries,
+    cut_from,
+    parse_entries,
+    parse_exemptions,
+    render_exemptions,
+)
 from maintenance_wsgi.state.flag import Window, parse_flag
 from tests.support.data import load_cases
 from tests.support.wsgi import shop
@@ -156,6 +164,17 @@ def exemption_list(data: bytes) -> None:
     assert not _CONTROL.search(str(found.invalid))
     again = parse_exemptions(render_exemptions(found.networks))
     assert (_ranges(again.networks), again.invalid.count) == (ours, 0)
+    entries = canonical_entries(found.networks)
+    # An edit changes what it names, and neither opens nor closes the list for another client.
+    added = append_to(data, parse_entries([str(CLIENT)]))
+    assert canonical_entries(parse_exemptions(added).networks) == tuple(
+        dict.fromkeys([*entries, str(CLIENT)])
+    )
+    for network in found.networks[:20]:
+        left = parse_exemptions(cut_from(data, (network,)))
+        assert canonical_entries(left.networks) == tuple(
+            entry for entry in entries if entry != format_network(network)
+        )
 
 
 def _ranges(networks: Iterable[object]) -> set[tuple[int, int, int]]:

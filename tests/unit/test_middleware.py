@@ -22,6 +22,7 @@ from maintenance_wsgi import (
     MaintenanceMiddleware,
     MaintenanceMode,
 )
+from tests.support.logs import warnings_of
 from tests.support.processes import run, unmeasured
 from tests.support.wsgi import call, code_for, make_environ, shop
 
@@ -530,12 +531,12 @@ def test_mis_set_trust_is_logged_once_a_minute(
         answer = call(middleware, {**make_environ(), **environ})
         assert answer.code == 503
     if warning is None:
-        assert not caplog.records
+        assert not warnings_of(caplog)
     else:
-        (record,) = caplog.records
-        assert warning in record.getMessage()
-        assert record.getMessage().isprintable()
-        assert len(record.getMessage()) < 500
+        (found,) = warnings_of(caplog)
+        assert warning in found
+        assert found.isprintable()
+        assert len(found) < 500
 
 
 def test_warnings_that_were_held_back_are_counted(
@@ -549,7 +550,7 @@ def test_warnings_that_were_held_back_are_counted(
         call(middleware, make_environ(HTTP_X_FORWARDED_FOR=EXEMPT))
     monkeypatch.setattr("time.monotonic", lambda: now + 61)
     call(middleware, make_environ(HTTP_X_FORWARDED_FOR=EXEMPT))
-    first, second = [record.getMessage() for record in caplog.records]
+    first, second = warnings_of(caplog)
     assert "more of this kind" not in first
     assert "(3 more of this kind since the last warning)" in second
 
@@ -584,7 +585,7 @@ def test_logged_command_explains_what_the_server_saw(
     middleware = MaintenanceMiddleware(shop, var, **options)
     environ = {**make_environ(), **environ}
     assert call(middleware, environ).code == 503
-    _, _, command = caplog.messages[0].partition("; to see why, run: ")
+    _, _, command = warnings_of(caplog)[0].partition("; to see why, run: ")
     typed = run("/bin/sh", "-c", f"{command} --json", env=unmeasured())
     found, expected = json.loads(typed.stdout), middleware.explain(environ).as_dict()
     assert found["config"]["trusted_proxies"] == options.get("trusted_proxies", [])

@@ -5,6 +5,7 @@ again. What it left, and what a gate makes of that, is printed, one JSON object 
 """
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -67,6 +68,9 @@ def command(var: str, arguments: Sequence[str]) -> int:
 
 
 def main(var: Path, error: int, before: dict[str, str], arguments: list[str]) -> None:
+    logging.getLogger("maintenance_wsgi").addHandler(
+        logging.NullHandler()
+    )  # for the gate's changes
     gate = MaintenanceMiddleware(shop, var)
     write_state(var, before)
     total = int(attempt(var, arguments, 0, 0)["calls"])

@@ -18,7 +18,7 @@ from maintenance_wsgi.fleet.follower import Follower
 from maintenance_wsgi.fleet.store import RedisStore
 from maintenance_wsgi.state.store import FileStore, Snapshot
 from tests.live.fleet.followers import follower, followers, health_of, node_of, snapshot
-from tests.support.commands import invoke_fleet
+from tests.support.commands import invoke, invoke_fleet
 from tests.support.needs import leave_out, need, need_root
 from tests.support.processes import COMMAND, ROOT, environ, held_port, meanwhile, run, wait_for
 from tests.support.redis import redis_server, redis_server_at
@@ -37,6 +37,37 @@ def test_signal_ends_it_and_the_node_leaves(
         assert "Traceback" not in process.log
     assert node_of(fleet, "web1") is None
     assert MaintenanceMode(var).is_enabled()
+
+
+def test_node_refuses_local_changes_as_long_as_it_follows(
+    redis_url: str, fleet: RedisStore, operator: MaintenanceMode, var: Path
+) -> None:
+    operator.enable(exemptions=["203.0.113.7"])
+    with follower(f"{redis_url}?client_name=secret", var, "web1") as process:
+        wait_for(lambda: health_of(fleet, "web1") == "current")
+        for line in ("enable", "disable", "allow-ips --add 203.0.113.8", "run true"):
+            result = invoke(line.split()[0], "--dir", str(var), *line.split()[1:])
+            assert (result.exit_code, result.stdout) == (1, "")
+            assert f"{var}: follows {fleet}, which would undo the change" in result.stderr
+        assert snapshot(var) == fleet.read()
+        status = invoke("--dir", str(var), "status").stdout
+        assert f"\nFollows: {fleet}\n" in status
+        assert b"secret" not in (var / ".maintenance.follow").read_bytes()
+        assert str(process.process.pid).encode() in (var / ".maintenance.follow").read_bytes()
+        assert invoke("--dir", str(var), "disable", "--force").exit_code == 0
+        wait_for(lambda: snapshot(var) == fleet.read())
+        process.end(signal.SIGKILL)
+    assert "Follows" not in invoke("--dir", str(var), "status").stdout
+    assert invoke("--dir", str(var), "disable").exit_code == 0
+
+
+def test_node_that_adopts_changes_takes_them(
+    redis_url: str, fleet: RedisStore, operator: MaintenanceMode, var: Path
+) -> None:
+    with follower(redis_url, var, "web1", "--adopt"):
+        wait_for(lambda: health_of(fleet, "web1") == "current")
+        assert invoke("--dir", str(var), "enable").exit_code == 0
+        wait_for(operator.is_enabled)
 
 
 def test_node_that_joins_late_takes_the_present_state(
@@ -206,7 +237,7 @@ def test_follower_may_start_before_redis(tmp_path: Path, var: Path) -> None:
         redis_url = f"redis://127.0.0.1:{redis_port}/0"
         process = stack.enter_context(follower(redis_url, var, "web1"))
         wait_for(lambda: "does not answer" in process.log)
-        assert os.listdir(var) == []
+        assert os.listdir(var) == [".maintenance.follow"]
         with redis_server_at(redis_port, tmp_path):
             assert invoke_fleet(redis_url, "enable").exit_code == 0
             wait_for(MaintenanceMode(var).is_enabled)

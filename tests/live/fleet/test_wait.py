@@ -32,7 +32,8 @@ def test_wait_names_who_has_not_acknowledged(redis_url: str, fleet: RedisStore) 
     heartbeat(fleet, "web2", "another follower has this name")
     result = invoke_fleet(redis_url, "disable", "--wait=1")
     assert result.exit_code == 1
-    assert result.stdout == "Disabled maintenance mode\nAcknowledged by 1: web1\n"
+    already = f"Maintenance mode was already off ({fleet})\n"
+    assert result.stdout == f"{already}Acknowledged by 1: web1\n"
     assert "within 1 s by web2 (another follower has this name)" in result.stderr
 
 

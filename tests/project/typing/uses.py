@@ -53,9 +53,11 @@ mode.enable(
     until=datetime(2030, 1, 1, tzinfo=UTC),
     retry_after=120,
 )
+mode.enable(add_exemptions=["203.0.113.8"])
 mode.disable(exemptions=[])
 mode.set_exemptions(("203.0.113.7",))
 mode.add_exemptions(entry for entry in ["2001:db8::/32"])
+mode.remove_exemptions(["2001:db8::/32"])
 with mode.window(message="We are moving house", disable_on_failure=True) as switched_on:
     assert_type(switched_on, bool)
 

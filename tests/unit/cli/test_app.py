@@ -1,6 +1,9 @@
 import json
 import os
+import shutil
 import sys
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -10,10 +13,11 @@ import pytest
 
 from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.cli import main
+from maintenance_wsgi.state.users import current_user
 from tests.support.commands import invoke
 from tests.support.data import load_cases
 from tests.support.needs import need_root
-from tests.support.processes import COMMAND, environ, run
+from tests.support.processes import COMMAND, age, environ, run
 
 pytestmark = pytest.mark.usefixtures("var")
 
@@ -53,14 +57,14 @@ DIFFERENT: dict[str, tuple[int, str, str | None]] = {
     "add-spaces": (
         0,
         "Set exempt IP-addresses: 203.0.113.7 10.0.0.1 203.0.113.8\n",
-        "203.0.113.7,10.0.0.1,203.0.113.8",
+        "203.0.113.7, 10.0.0.1,203.0.113.8",
     ),
     "add-trailing-comma": (
         0,
         "Set exempt IP-addresses: 203.0.113.7 203.0.113.8\n",
         "203.0.113.7,203.0.113.8",
     ),
-    "add-v6-case": (0, "Set exempt IP-addresses: 2001:db8::1\n", "2001:db8::1"),
+    "add-v6-case": (0, "Set exempt IP-addresses: 2001:db8::1\n", "2001:DB8::1"),
 }
 
 
@@ -151,7 +155,7 @@ def test_command_names(typed: str, code: int, var: Path) -> None:
 
 def test_magento_names_go_before_ours(var: Path) -> None:
     assert invoke("maintenance:e").exit_code == 0
-    assert invoke("maintenance:check").exit_code == 0
+    assert invoke("maintenance:check", "--user", current_user()).exit_code == 0
     assert invoke("maintenance:che").exit_code == 2
     assert os.listdir(var) == [".maintenance.flag"]
 
@@ -287,36 +291,133 @@ def test_me_without_ssh_is_refused(
     assert os.listdir(var) == []
 
 
-def test_status_says_that_the_end_has_passed(flag: Path) -> None:
-    flag.write_text('{"until": "2001-01-01T00:00:00Z"}')
-    assert outcome("status")[1].splitlines()[-1].endswith(" (passed)")
+def details(*arguments: str) -> dict[str, str]:
+    """Return what `status` says, by its names."""
+    code, stdout = outcome("status", *arguments)
+    assert code == 0
+    return dict(line.split(": ", 1) for line in stdout.splitlines())
+
+
+@pytest.fixture
+def _berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_berlin")
+@pytest.mark.parametrize(
+    ("shift", "distance"),
+    [
+        (timedelta(seconds=10), "in 0 min"),
+        (timedelta(minutes=40), "in 40 min"),
+        (timedelta(minutes=60), "in 1 h 0 min"),
+        (timedelta(hours=49, minutes=3), "in 2 d 1 h 3 min"),
+        (timedelta(minutes=-5), "overdue by 5 min"),
+    ],
+    ids=str,
+)
+def test_end_is_told_in_local_time_and_as_a_distance(
+    shift: timedelta, distance: str, flag: Path
+) -> None:
+    until = datetime.now(UTC) + shift + timedelta(seconds=10)
+    flag.write_text(json.dumps({"until": until.isoformat()}))
+    local = f"{until.astimezone():%Y-%m-%d %H:%M}"
+    zone = "CEST" if time.localtime(until.timestamp()).tm_isdst else "CET"
+    assert details()["Until"] == f"{local} {zone} ({distance})"
+
+
+def test_end_that_no_zone_can_show_is_told(flag: Path) -> None:
+    flag.write_text('{"since": "0001-01-01T00:00:00Z", "until": "9999-12-31T23:59:59Z"}')
+    assert details()["Until"].startswith("9999-12-31 23:59 UTC (in ")
 
 
 def test_status_prints_no_escape_sequence_of_the_flag(flag: Path) -> None:
     flag.write_text(r'{"message": "a\nb\u200b", "by": "\u202eanna"}')
+    found = details()
+    assert (found["By"], found["Message"]) == (r"\u202eanna", r"a\nb\u200b")
+
+
+def test_status_tells_what_is_known(var: Path) -> None:
+    invoke("enable", "--message", "Umzug", "--until", "+40m", "--retry-after", "60")
     lines = outcome("status")[1].splitlines()
-    assert lines[2:] == [r"By: \u202eanna", r"Message: a\nb\u200b"]
-
-
-def test_status_tells_what_is_known() -> None:
-    invoke("enable", "--message", "Umzug", "--until", "2033-12-01T18:00:00Z", "--retry-after", "60")
-    code, stdout = outcome("status")
-    lines = stdout.splitlines()
-    assert code == 0
-    assert lines[:2] == [
-        "Status: maintenance mode is enabled",
-        "List of exempt IP-addresses: none",
-    ]
-    assert [line.partition(":")[0] for line in lines[2:]] == [
+    assert lines[0] == f"Status: maintenance mode is enabled in {var}"
+    assert [line.partition(":")[0] for line in lines[1:]] == [
         "Since",
         "By",
-        "Message",
         "Until",
+        "Message",
         "Retry after",
+        "Exempt",
     ]
+    assert details()["Since"].endswith(" (0 min ago)")
+    assert details()["Until"].endswith(" (in 40 min)")
+    invoke("disable")
+    off = f"Status: maintenance mode is disabled in {var}\nExempt: none\n"
+    assert outcome("status") == (0, off)
 
 
-def test_status_as_json(ip_list: Path) -> None:
+def test_status_shows_ten_entries_and_counts_the_others(ip_list: Path) -> None:
+    entries = [f"203.0.113.{number}" for number in range(1, 201)]
+    ip_list.write_text("\n".join(entries[:10]))
+    assert details()["Exempt"] == ", ".join(entries[:10])
+    ip_list.write_text("\n".join(entries))
+    assert details()["Exempt"] == f"{', '.join(entries[:10])} and 190 more"
+    assert outcome("allow-ips")[1] == f"List of exempt IP-addresses: {' '.join(entries)}\n"
+
+
+def test_touched_flag_has_the_time_and_the_owner_of_its_file(flag: Path) -> None:
+    need_root()
+    flag.touch()
+    shutil.chown(flag, "www-data")
+    age(flag, 8 * 60)
+    assert details()["Since"].endswith(" (8 min ago, the file's time)")
+    assert details()["By"] == "www-data, the file's owner"
+    os.chown(flag, 54321, -1)
+    assert details()["By"] == "uid 54321, the file's owner"
+
+
+@pytest.mark.parametrize("name", ["maintenance:status", "m:s"])
+def test_magentos_status_is_two_lines(name: str, ip_list: Path) -> None:
+    ip_list.write_text("203.0.113.7")
+    invoke("enable", "--message=a", "--until=+40m")
+    assert outcome(name) == (0, f"{STATUS_ON}List of exempt IP-addresses: 203.0.113.7\n")
+
+
+def test_switch_says_where_until_when_and_for_whom(var: Path) -> None:
+    code, stdout = outcome("enable", "--ip=203.0.113.7", "--until=+40m")
+    until = f"until {details()['Until']}"
+    assert (code, stdout) == (
+        0,
+        f"Enabled maintenance mode in {var} {until}\nExempt: 203.0.113.7\n",
+    )
+    assert until.endswith(" (in 40 min)")
+    assert outcome("disable") == (0, f"Disabled maintenance mode in {var}\n")
+    enabled = f"Enabled maintenance mode in {var}\nExempt: 203.0.113.7\n"
+    assert outcome("enable", "--dir=var") == (0, enabled)
+
+
+def test_switch_says_that_nothing_has_changed(var: Path, flag: Path) -> None:
+    assert outcome("disable") == (0, f"Maintenance mode was already off ({var})\n")
+    flag.touch()
+    already = f"Maintenance mode was already on ({var})\nExempt: none\n"
+    assert outcome("enable") == (0, already)
+    stdout = outcome("enable", "--until=+40m")[1]
+    assert stdout.startswith(f"Updated maintenance mode in {var} until ")
+    assert outcome("disable", "--ip=203.0.113.7")[1].endswith("\nExempt: 203.0.113.7\n")
+
+
+def test_magentos_switch_says_the_same_as_magento_the_second_time(flag: Path) -> None:
+    for _ in range(2):
+        assert outcome("maintenance:enable", "--until=+40m") == (0, "Enabled maintenance mode\n")
+    for _ in range(2):
+        assert outcome("maintenance:disable") == (0, "Disabled maintenance mode\n")
+    assert not flag.exists()
+
+
+def test_status_as_json(var: Path, ip_list: Path) -> None:
     ip_list.write_text("203.0.113.7,nope")
     invoke("enable", "--message", "Umzug", "--until", "2033-12-01T18:00:00Z", "--retry-after", "60")
     result = invoke("status", "--json")
@@ -325,6 +426,7 @@ def test_status_as_json(ip_list: Path) -> None:
     assert "@" in found.pop("by")
     assert found == {
         "enabled": True,
+        "directory": str(var),
         "exempt": ["203.0.113.7"],
         "invalid": ["nope"],
         "message": "Umzug",
@@ -335,6 +437,7 @@ def test_status_as_json(ip_list: Path) -> None:
     invoke("disable")
     assert json.loads(invoke("status", "--json").stdout) == {
         "enabled": False,
+        "directory": str(var),
         "exempt": ["203.0.113.7"],
         "invalid": ["nope"],
         "since": None,
@@ -360,13 +463,158 @@ def test_allow_ips_without_arguments_prints_the_list_and_its_faults(ip_list: Pat
     assert invoke("allow-ips", "-q").stdout == ""
 
 
-def test_add_names_what_it_drops(ip_list: Path) -> None:
-    ip_list.write_text("203.0.113.7 nope # office\n")
+TEAM = "# the team\r\n203.0.113.7 # anna\r\n\r\n203.0.113.8, 10.0.0.0/8 nope\r\n"
+
+
+@pytest.mark.parametrize("name", ["allow-ips", "maintenance:allow-ips"])
+def test_list_that_a_person_wrote_is_changed_line_by_line(name: str, ip_list: Path) -> None:
+    ip_list.write_bytes(TEAM.encode())
+    result = invoke(name, "--add", "203.0.113.9", "203.0.113.7")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert ip_list.read_bytes() == f"{TEAM}203.0.113.9\r\n".encode()
+    result = invoke(name, "--remove", "203.0.113.9", "203.0.113.8")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "Set exempt IP-addresses: 203.0.113.7 10.0.0.0/8\n"
+    assert ip_list.read_bytes() == TEAM.replace("203.0.113.8, ", "").encode()
+
+
+def test_enable_adds_to_the_list(ip_list: Path) -> None:
+    ip_list.write_text(TEAM)
+    assert invoke("enable", "--add-ip=203.0.113.9", "--add-ip=2001:db8::7").stderr == ""
+    assert ip_list.read_text() == f"{TEAM}203.0.113.9\n2001:db8::7\n".replace("\r", "")
+    invoke("enable", "--ip=203.0.113.5", "--add-ip=203.0.113.9")
+    assert ip_list.read_text() == "203.0.113.5,203.0.113.9"
+
+
+def test_removing_what_is_not_there_is_an_error_that_names_it(ip_list: Path) -> None:
+    ip_list.write_text("203.0.113.7,10.0.0.0/8")
+    result = invoke("allow-ips", "--remove", "203.0.113.7", "10.0.0.1", "203.0.113.9")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "10.0.0.1, 203.0.113.9 not found in the list" in result.stderr
+    assert ip_list.read_text() == "203.0.113.7,10.0.0.0/8"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (
+            ["enable", "--ip=203.0.113.7"],
+            "203.0.113.8, 10.0.0.0/8, 'nope', '# the team', '# anna'\n",
+        ),
+        (["disable", "--ip=10.0.0.0/8"], "203.0.113.7, 203.0.113.8, 'nope', "),
+        (["allow-ips", "203.0.113.7", "10.0.0.0/8"], "203.0.113.8, 'nope', '# the team', "),
+        (["allow-ips", "--none"], "203.0.113.7, 203.0.113.8, 10.0.0.0/8, 'nope', "),
+        (["maintenance:enable", "--ip=203.0.113.7"], "203.0.113.8, 10.0.0.0/8, 'nope', "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_replaced_list_is_named(arguments: list[str], named: str, ip_list: Path) -> None:
+    ip_list.write_text(TEAM)
+    result = invoke(*arguments)
+    assert result.exit_code == 0
+    assert f"Warning: dropped from the list: {named}" in result.stderr
+
+
+def test_replaced_list_is_named_in_one_line_of_ten_entries(ip_list: Path) -> None:
+    ip_list.write_text("\n".join(f"203.0.113.{number} # \x1b[31m" for number in range(1, 30)))
+    (line,) = invoke("allow-ips", "--none").stderr.splitlines()
+    assert line.endswith("203.0.113.10 and 20 more")
+
+
+def test_list_that_is_replaced_by_itself_is_not_named(ip_list: Path) -> None:
+    ip_list.write_text("203.0.113.8\n203.0.113.7\n")
+    assert invoke("enable", "--ip=203.0.113.7", "--ip=203.0.113.8").stderr == ""
+
+
+def test_list_in_utf_16_is_kept_as_utf_8(ip_list: Path) -> None:
+    ip_list.write_text("203.0.113.7 # Büro\r\n", encoding="utf-16", newline="")
     result = invoke("allow-ips", "--add", "203.0.113.8")
-    assert ip_list.read_text() == "203.0.113.7,203.0.113.8"
-    assert "Warning:" in result.stderr
-    assert "'nope' (line 1)" in result.stderr
-    assert "comments" in result.stderr
+    assert "was in UTF-16, and is in UTF-8 now" in result.stderr
+    assert ip_list.read_bytes() == "203.0.113.7 # Büro\r\n203.0.113.8\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--none", "203.0.113.7"],
+        ["--none", "--add", "203.0.113.7"],
+        ["--none", "--remove"],
+        ["--add", "--remove", "203.0.113.7"],
+    ],
+    ids=" ".join,
+)
+def test_options_that_contradict_each_other_are_wrong_usage(
+    arguments: list[str], ip_list: Path
+) -> None:
+    ip_list.write_text("203.0.113.9")
+    result = invoke("allow-ips", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert ip_list.read_text() == "203.0.113.9"
+
+
+DANGERS = {
+    "0.0.0.0/1": "exempts the whole Internet or much of it",
+    "127.0.0.1": "exempts this host, and every client behind a proxy",
+    "::1": "exempts this host, and every client behind a proxy",
+    "10.0.0.5": "covers a trusted proxy",
+}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["enable", "--ip"],
+        ["enable", "--add-ip"],
+        ["disable", "--ip"],
+        ["allow-ips"],
+        ["allow-ips", "--add"],
+        ["maintenance:enable", "--ip"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("entry", DANGERS)
+def test_dangerous_entry_is_warned_of_as_it_is_typed(
+    arguments: list[str], entry: str, ip_list: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAINTENANCE_TRUSTED_PROXIES", "10.0.0.0/24,unix:")
+    result = invoke(*arguments, entry)
+    assert result.exit_code == 0
+    assert f"Warning: {entry} {DANGERS[entry]}" in result.stderr
+    assert ip_list.read_text() == entry
+    stderr = invoke(*arguments, "203.0.113.7").stderr
+    assert DANGERS[entry] not in stderr
+    assert "203.0.113.7" not in stderr
+
+
+@pytest.mark.parametrize("entry", ["0.0.0.0/0", "::/0"])
+@pytest.mark.parametrize("arguments", [["enable", "--ip"], ["allow-ips"], ["run", "--ip"]], ids=str)
+def test_whole_internet_needs_force(arguments: list[str], entry: str, var: Path) -> None:
+    command = ["true"] if arguments[0] == "run" else []
+    result = invoke(*arguments, entry, *command)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"{entry} exempts the whole Internet" in result.stderr
+    assert "use --force" in result.stderr
+    assert os.listdir(var) == []
+    result = invoke(arguments[0], "--force", *arguments[1:], entry, *command)
+    assert result.exit_code == 0
+    assert f"Warning: {entry} exempts the whole Internet" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("connection", "warning"),
+    [
+        ("10.0.3.4 50000 10.0.0.1 22", "10.0.3.4 is private, and seen by SSH only"),
+        ("2a00:1450::7 50000 ::1 22", "exempt 2a00:1450::7/64, which stays the same"),
+        ("8.8.8.8 50000 10.0.0.1 22", ""),
+    ],
+)
+def test_me_that_will_not_do_is_warned_of(
+    connection: str, warning: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", connection)
+    stderr = invoke("enable", "--ip=me").stderr
+    assert warning in stderr
+    assert bool(stderr) is bool(warning)
 
 
 @pytest.mark.parametrize("command", ["enable", "disable", "allow-ips"])
@@ -397,7 +645,7 @@ def test_state_is_told_though_the_list_cannot_be_read(
         flag.touch()
     result = invoke("status", "--exit-code")
     assert result.exit_code == (0 if enabled else 1)
-    assert "List of exempt IP-addresses: none" in result.stdout
+    assert "Exempt: none" in result.stdout
     assert str(ip_list) in result.stderr
 
 
@@ -519,9 +767,9 @@ def test_module_runs_where_the_working_directory_is_gone(var: Path, tmp_path: Pa
         assert shown in result.stdout + result.stderr
 
 
-def test_module_runs_as_the_command(flag: Path) -> None:
+def test_module_runs_as_the_command(var: Path, flag: Path) -> None:
     result = run_module("enable")
-    assert (result.returncode, result.stdout) == (0, "Enabled maintenance mode\n")
+    assert result.stdout == f"Enabled maintenance mode in {var}\nExempt: none\n"
     assert flag.exists()
     assert run_module("--version").stdout.startswith("maintenance-wsgi, version ")
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from maintenance_wsgi.state.users import current_user
 from tests.support.commands import invoke
 
 PROXIED = ["explain", "127.0.0.1", "--header=X-Forwarded-For: 203.0.113.7"]
+CHECK = ["check", f"--user={current_user()}"]
 VERDICT = "verdict  let through: the client is exempt"
 
 
@@ -41,7 +43,7 @@ def test_options_come_from_the_variables_of_the_application(
     assert lines[0] == expected
     assert VERDICT in lines
     assert "path     /healthz             exempt" in lines_of(*PROXIED, "--path=/healthz")
-    assert lines_of("check")[0] == expected
+    assert lines_of(*CHECK)[0] == expected
 
 
 def test_options_that_are_given_win(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +63,7 @@ def test_it_is_said_if_no_configuration_is_given() -> None:
     lines = lines_of(*PROXIED)
     assert lines[0] == "config   none given: --client-ip-header=X-Forwarded-For"
     assert "verdict  blocked: 503" in lines
-    assert lines_of("check")[0] == lines[0]
+    assert lines_of(*CHECK)[0] == lines[0]
     lines = lines_of(*PROXIED, "--trusted-proxy=127.0.0.1")
     assert lines[0].startswith("config   given here: --trusted-proxy=127.0.0.1 ")
 
@@ -87,15 +89,15 @@ def test_check_takes_every_option_from_the_variables(
     page = tmp_path / "page.html"
     page.write_text('<img src="/static/logo.png">{{ message }}')
     monkeypatch.setenv("MAINTENANCE_PAGE", str(page))
-    assert "loads '/static/logo.png'" in invoke("check").stdout
+    assert "loads '/static/logo.png'" in invoke(*CHECK).stdout
     monkeypatch.setenv("MAINTENANCE_EXEMPT_PATHS", "/static/")
-    assert invoke("check").exit_code == 0
+    assert invoke(*CHECK).exit_code == 0
     ip_list.write_text("10.0.0.9")
     monkeypatch.setenv("MAINTENANCE_TRUSTED_PROXIES", "10.0.0.0/8")
-    assert "covers a trusted proxy" in invoke("check").stdout
+    assert "covers a trusted proxy" in invoke(*CHECK).stdout
 
 
-@pytest.mark.parametrize("command", [["check"], PROXIED], ids=lambda command: command[0])
+@pytest.mark.parametrize("command", [CHECK, PROXIED], ids=lambda command: command[0])
 def test_variable_that_the_application_refuses_is_refused(
     command: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from maintenance_wsgi.state.users import current_user
 from tests.support.commands import invoke
-from tests.support.needs import need_root
+from tests.support.mounts import mounted
+from tests.support.needs import need, need_root
+from tests.support.processes import COMMAND, run
 
 GOOD_PAGE = """<!DOCTYPE html><html lang="en"><head><title>Soon</title>
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
@@ -17,13 +19,26 @@ GOOD_PAGE = """<!DOCTYPE html><html lang="en"><head><title>Soon</title>
 
 
 def invoke_check(var: Path, *arguments: str) -> tuple[int, list[str]]:
-    result = invoke("--dir", str(var), "check", *arguments)
+    """Run `check` for the user of the test, unless the arguments name another one."""
+    result = invoke("--dir", str(var), "check", "--user", current_user(), *arguments)
     assert "Traceback" not in result.output
     if not result.stdout:
         return result.exit_code, result.stderr.splitlines()
     config, *lines = result.stdout.splitlines()
     assert config.startswith("config   ")
     return result.exit_code, lines
+
+
+def test_root_is_asked_for_the_user_of_the_server(var: Path, ip_list: Path) -> None:
+    need_root()
+    result = invoke("--dir", str(var), "check")
+    assert result.exit_code == 2
+    assert "no fault found" not in result.stdout
+    assert "for example --user www-data" in result.stderr
+    ip_list.write_text("nope")
+    result = invoke("--dir", str(var), "check")
+    assert result.exit_code == 1
+    assert "'nope'" in result.stdout
 
 
 def test_no_fault(var: Path, flag: Path, ip_list: Path) -> None:
@@ -63,11 +78,17 @@ def test_fault_of_the_list(entries: str, faults: list[str], var: Path, ip_list: 
         ('{"until": "2001-01-01T00:00:00Z"}', "2001-01-01T00:00:00+00:00 is in the past"),
     ],
 )
-def test_fault_of_the_flag(content: str, fault: str, var: Path, flag: Path) -> None:
+def test_fault_of_the_flag_is_mended_as_it_says(
+    content: str, fault: str, var: Path, flag: Path
+) -> None:
     flag.write_text(content)
     code, (line,) = invoke_check(var)
     assert code == 1
     assert fault in line
+    assert "enable" in line
+    until = ["--until=+1h"] if "--until" in line else []
+    assert invoke("--dir", str(var), "enable", *until).exit_code == 0
+    assert invoke_check(var)[0] == 0
 
 
 @pytest.mark.parametrize("name", [".maintenance.flag", ".maintenance.ip"])
@@ -84,6 +105,22 @@ def test_directory_that_is_missing_or_a_file(tmp_path: Path) -> None:
         code, (line,) = invoke_check(tmp_path / name)
         assert code == 1
         assert repr(str(tmp_path / name)) in line
+
+
+def test_long_list_of_faults_ends_after_ten(var: Path, ip_list: Path, tmp_path: Path) -> None:
+    ip_list.write_text("nope\n" * 24_007)
+    page = tmp_path / "page.html"
+    page.write_text(GOOD_PAGE.replace("<p>", "<img src=a.png>" * 12))
+    code, lines = invoke_check(var, "--page", str(page))
+    assert (code, len(lines)) == (1, 22)
+    assert lines[9].startswith(f"{ip_list}: line 10: 'nope' is not")
+    assert lines[10] == f"{ip_list}: and 23997 more"
+    assert lines[21] == f"{page}: and 2 more"
+
+
+def test_ten_faults_are_all_told(var: Path, ip_list: Path) -> None:
+    ip_list.write_text("nope\n" * 10)
+    assert len(invoke_check(var)[1]) == 10
 
 
 def test_five_faults_at_once(var: Path, flag: Path, ip_list: Path, tmp_path: Path) -> None:
@@ -189,6 +226,78 @@ def test_bad_value_is_named(arguments: list[str], named: str, var: Path) -> None
     assert named in lines[-1]
 
 
+HERE = """
+ip link set lo up
+ip link add v0 type veth peer name v1
+ip addr add 203.0.113.5/24 dev v0
+ip -6 addr add 2001:db8::5/64 dev v0 nodad
+ip link set v0 up
+ip link set v1 up
+ip route add default via 203.0.113.1
+"$1" --dir "$2" check --user root
+"$1" --dir "$2" enable $(printf ' --add-ip %s' $3)
+"""
+
+
+def test_addresses_of_this_host_and_its_gateway_are_faults(var: Path, ip_list: Path) -> None:
+    need_root()
+    need("ip")
+    entries = ["203.0.113.5", "2001:db8::5", "203.0.113.1", "203.0.113.0/24", "2a00::9"]
+    ip_list.write_text("\n".join(entries))
+    result = run("unshare", "-n", "sh", "-c", HERE, "sh", COMMAND, var, " ".join(entries))
+    own = "exempts this host, and every client behind a proxy that runs on it; remove it"
+    gateway = "is this host's gateway, and may stand for every client behind it; remove it"
+    faults = dict(zip(entries, [own, own, gateway], strict=False))
+    assert result.stdout.splitlines()[1:5] == [
+        *(
+            f"{ip_list}: line {number}: '{entry}' {fault}"
+            for number, (entry, fault) in enumerate(faults.items(), 1)
+        ),
+        f"Enabled maintenance mode in {var}",
+    ]
+    assert result.stderr.splitlines() == [
+        f"Warning: {entry} {fault}" for entry, fault in faults.items()
+    ]
+
+
+@pytest.mark.parametrize("name", [".maintenance.flag", ".maintenance.ip"])
+def test_file_that_is_mounted_by_itself_is_a_fault(name: str, tmp_path: Path) -> None:
+    var, source = tmp_path / "my var", tmp_path / "source"
+    var.mkdir()
+    (var / name).touch()
+    source.touch()
+    with mounted(var / name, "--bind", source):
+        remedy = "it is mounted by itself: mount its directory instead"
+        expected = [f"{var / name}: cannot be replaced; {remedy}"]
+        assert invoke_check(var) == (1, expected)
+        source.unlink()
+        expected = [f"{var / name}: was removed where it comes from; {remedy}"]
+        assert invoke_check(var) == (1, expected)
+    assert invoke_check(var)[0] == 0
+
+
+def test_directory_that_is_read_only_has_another_remedy_than_one_of_another_user(
+    var: Path,
+) -> None:
+    with mounted(var, "--bind", var):
+        run("mount", "-o", "remount,bind,ro", var)
+        code, (line,) = invoke_check(var)
+    assert code == 1
+    assert line.startswith(f"{var}: you cannot write in it, so enable will fail; make it writable")
+    assert "systemd: ReadWritePaths=" in line
+
+
+def test_remedy_can_be_typed_for_a_name_with_a_blank(open_folder: Path) -> None:
+    need_root()
+    var = open_folder / "my var"
+    var.mkdir()
+    (var / ".maintenance.ip").touch(0o600)
+    code, (line,) = invoke_check(var, "--user=www-data")
+    assert code == 1
+    run("sh", "-c", line.partition("; run ")[2])
+    assert invoke_check(var, "--user=www-data")[0] == 0
+
+
 def test_other_user_must_reach_and_read_the_files(open_folder: Path) -> None:
     need_root()
     var = open_folder / "var"
@@ -230,8 +339,9 @@ def test_user_who_may_not_write_or_read_is_told(open_folder: Path) -> None:
     with acting_as_nobody():
         code, lines = invoke_check(var)
     assert code == 1
+    remedy = "run the command as root or as the directory's owner"
     assert lines == [
-        f"{var}: you cannot write in it, so enable will fail; run enable as its owner",
+        f"{var}: you cannot write in it, so enable will fail; {remedy}",
         f"{var / '.maintenance.ip'}: you cannot read it; run this as root to check it for nobody",
     ]
 

@@ -13,6 +13,7 @@ from maintenance_wsgi.state.store import Change, Snapshot
 OFF = Snapshot(None, b"10.0.0.0/8")
 TOUCHED = Snapshot(b"", b"")
 GARBAGE = Snapshot(b"back at 5", b"")
+SAYING = Snapshot(b'{"message": "a", "ticket": 7}', b"")
 UNREADABLE = Snapshot(StateError("flag"), StateError("list"))
 SIGNED = Window(by="anna@web1")
 NETWORKS = parse_entries(["203.0.113.7"])
@@ -43,15 +44,22 @@ def members(found: Snapshot) -> dict[str, object]:
             {"by": "x"},
             id="operator-makes-a-block-permanent",
         ),
+        pytest.param(GARBAGE, SIGNED, {"by": "anna@web1"}, id="garbage-without-values"),
+        pytest.param(
+            Snapshot(b'{"by": "x", "ticket": 7, "retry_after": "soon"}', b""),
+            SIGNED,
+            {"by": "x", "ticket": 7},
+            id="value-that-is-not-valid",
+        ),
     ],
 )
 def test_enable_writes_the_flag(found: Snapshot, given: Window, flag: dict[str, object]) -> None:
-    assert members(edits.enable(found, given, None)) == flag
+    assert members(edits.enable(found, given, None, ())) == flag
 
 
-@pytest.mark.parametrize("found", [TOUCHED, GARBAGE, UNREADABLE], ids=["touched", "garbage", "bad"])
+@pytest.mark.parametrize("found", [TOUCHED, SAYING, UNREADABLE], ids=["touched", "said", "bad"])
 def test_enable_without_values_keeps_the_flag_of_an_operator(found: Snapshot) -> None:
-    assert edits.enable(found, SIGNED, None) == found
+    assert edits.enable(found, SIGNED, None, ()) == found
 
 
 @pytest.mark.parametrize("found", [OFF, TOUCHED, UNREADABLE], ids=["off", "touched", "bad"])
@@ -61,16 +69,21 @@ def test_disable_removes_the_flag_whatever_it_is(found: Snapshot) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [(b"", b"203.0.113.7"), (b"# x\n::1 nope", b"::1,203.0.113.7")]
+    ("before", "after"),
+    [(b"", b"203.0.113.7"), (b"# x\n::1 nope\n", b"# x\n::1 nope\n203.0.113.7\n")],
 )
 def test_list_is_extended(before: bytes, after: bytes) -> None:
     assert edits.extend_list(Snapshot(None, before), NETWORKS) == Snapshot(None, after)
+    assert edits.enable(Snapshot(b"", before), SIGNED, None, NETWORKS) == Snapshot(b"", after)
+    assert edits.remove_from_list(Snapshot(None, after), NETWORKS) == Snapshot(None, before)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         pytest.param(lambda found: edits.extend_list(found, NETWORKS), id="extend"),
+        pytest.param(lambda found: edits.remove_from_list(found, NETWORKS), id="remove"),
+        pytest.param(lambda found: edits.enable(found, SIGNED, None, NETWORKS), id="enable"),
         pytest.param(
             lambda found: edits.hold(found._replace(flag=None), "a", SIGNED, NETWORKS), id="hold"
         ),

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from maintenance_wsgi import EntryError, MaintenanceMiddleware
 from maintenance_wsgi.state.exemptions import (
+    append_to,
     canonical_entries,
+    cut_from,
     parse_entries,
     parse_exemptions,
     render_exemptions,
@@ -178,6 +180,48 @@ def test_encoding_is_told_by_its_mark(encoding: str) -> None:
     mark = "\ufeff" if encoding[-2:] in {"le", "be"} else ""
     found = parse_exemptions(f"{mark}203.0.113.7\r\n2001:db8::/32".encode(encoding))
     assert canonical_entries(found.networks) == ("203.0.113.7", "2001:db8::/32")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(b"", b"1.1.1.1,::1", id="empty"),
+        pytest.param(b" \n", b"1.1.1.1,::1 \n", id="blank"),
+        pytest.param(b"2.2.2.2", b"2.2.2.2,1.1.1.1,::1", id="magento"),
+        pytest.param(b"2.2.2.2, \n", b"2.2.2.2,1.1.1.1,::1 \n", id="one-line"),
+        pytest.param(b"# a", b"# a\n1.1.1.1\n::1", id="comment"),
+        pytest.param(b"2.2.2.2 ; a\r\n", b"2.2.2.2 ; a\r\n1.1.1.1\r\n::1\r\n", id="windows"),
+        pytest.param(b"2.2.2.2\r3.3.3.3", b"2.2.2.2\r3.3.3.3\r1.1.1.1\r::1", id="old-mac"),
+        pytest.param(b"# B\xfcro\n\0", b"# B\xfcro\n1.1.1.1\n::1\n\0", id="latin-1"),
+        pytest.param(b"::1, nope", b"::1, nope,1.1.1.1", id="invalid-and-listed"),
+        pytest.param(b"0::1\n1.1.1.1 # a", b"0::1\n1.1.1.1 # a", id="all-listed"),
+    ],
+)
+def test_entries_are_appended(before: bytes, after: bytes) -> None:
+    assert append_to(before, parse_entries(["1.1.1.1", "::1"])) == after
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(b"1.1.1.1", b"", id="last"),
+        pytest.param(b"\n1.1.1.1 1.1.1.1\n\n", b"", id="last-and-line-ends"),
+        pytest.param(b"2.2.2.2,1.1.1.1,3.3.3.3", b"2.2.2.2,3.3.3.3", id="magento"),
+        pytest.param(b"2.2.2.2\n1.1.1.1\n3.3.3.3\n", b"2.2.2.2\n3.3.3.3\n", id="line"),
+        pytest.param(b"2.2.2.2\r\n1.1.1.1\r\n", b"2.2.2.2\r\n", id="last-line"),
+        pytest.param(b" \n\n1.1.1.1\n \n2.2.2.2", b" \n\n \n2.2.2.2", id="blank-lines-stay"),
+        pytest.param(b"1.1.1.1 # anna\n2.2.2.2\n", b"# anna\n2.2.2.2\n", id="comment-stays"),
+        pytest.param(b"# 1.1.1.1\n1.1.1.1\n", b"# 1.1.1.1\n", id="commented-out"),
+        pytest.param(b"2.2.2.2, 1.1.1.1 // a\n", b"2.2.2.2 // a\n", id="comment-of-a-word"),
+        pytest.param(b"1.1.1.1 2.2.2.2, x\n\n# B\xfcro", b"2.2.2.2, x\n\n# B\xfcro", id="latin-1"),
+        pytest.param(b"1.1.1.1,-5 x,2.2.2.2", b"2.2.2.2", id="no-new-comment"),
+        pytest.param(b"2.2.2.2,3.3.3.3\0,1.1.1.1", b"2.2.2.2", id="no-new-entry"),
+        pytest.param(b"1.1.1.1 anna 3.3.3.3,2.2.2.2", b"anna 3.3.3.3,2.2.2.2", id="hidden"),
+        pytest.param(b"::ffff:1.1.1.1/128,1.1.1.0/24", b"1.1.1.0/24", id="other-spelling"),
+    ],
+)
+def test_entries_are_cut(before: bytes, after: bytes) -> None:
+    assert cut_from(before, parse_entries(["1.1.1.1"])) == after
 
 
 @given(st.lists(st.ip_addresses(), max_size=8), st.sampled_from([",", " ", "\n", ", ", "\r\n#x\n"]))

@@ -273,9 +273,9 @@ def test_sudo_user_is_written_as_one_safe_line(
 
 
 def test_enable_without_options_keeps_what_is_there(mode: MaintenanceMode, flag: Path) -> None:
-    flag.write_bytes(b"back at 5")
+    flag.write_text('{"message": "a"}')
     mode.enable()
-    assert flag.read_bytes() == b"back at 5"
+    assert flag.read_text() == '{"message": "a"}'
 
 
 def test_enable_changes_only_what_is_given(mode: MaintenanceMode, flag: Path) -> None:
@@ -286,12 +286,27 @@ def test_enable_changes_only_what_is_given(mode: MaintenanceMode, flag: Path) ->
     assert '"ticket": 7' in flag.read_text()
 
 
+@pytest.mark.parametrize("values", [{}, {"message": "b"}], ids=str)
 def test_enable_says_what_text_it_replaces(
-    mode: MaintenanceMode, flag: Path, caplog: pytest.LogCaptureFixture
+    values: dict[str, Any], mode: MaintenanceMode, flag: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     flag.write_bytes(b"back at 5")
-    mode.enable(message="b")
+    mode.enable(**values)
+    assert mode.status().window.by
     assert "back at 5" in caplog.text
+
+
+def test_change_is_what_a_method_returns(mode: MaintenanceMode) -> None:
+    off, on = mode.enable(exemptions=["203.0.113.7"])
+    assert (off.flag, off.exemptions, on.exemptions) == (None, b"", b"203.0.113.7")
+    assert mode.enable() == (on, on)
+    assert mode.add_exemptions(["203.0.113.7"]) == (on, on)
+    longer = on._replace(exemptions=b"203.0.113.7,203.0.113.8")
+    assert mode.add_exemptions(["203.0.113.8"]) == (on, longer)
+    assert mode.remove_exemptions(["203.0.113.8"]) == (longer, on)
+    assert mode.set_exemptions([]) == (on, on._replace(exemptions=b""))
+    assert mode.disable()[1] == off
+    assert mode.disable() == (off, off)
 
 
 @pytest.mark.parametrize("action", ["enable", "disable"])
@@ -319,12 +334,24 @@ def test_exemptions_must_be_a_list(mode: MaintenanceMode) -> None:
         mode.set_exemptions("203.0.113.7")
 
 
-def test_add_to_a_clean_list_has_nothing_to_say(
+def test_add_copes_with_a_list_edited_by_hand(
     mode: MaintenanceMode, ip_list: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ip_list.write_text("203.0.113.7,10.0.0.1")
+    ip_list.write_text("# office\n203.0.113.7, 10.0.0.1,\nnope\n")
     mode.add_exemptions(["203.0.113.8"])
+    assert ip_list.read_bytes() == b"# office\n203.0.113.7, 10.0.0.1,\nnope\n203.0.113.8\n"
     assert not caplog.records
+
+
+def test_remove_refuses_what_is_not_there(mode: MaintenanceMode, ip_list: Path) -> None:
+    ip_list.write_text("203.0.113.7")
+    with pytest.raises(StateError, match=r"203\.0\.113\.8 not found"):
+        mode.remove_exemptions(["203.0.113.8"])
+    with pytest.raises(EntryError, match="'nope'"):
+        mode.remove_exemptions(["nope"])
+    assert ip_list.read_text() == "203.0.113.7"
+    mode.remove_exemptions(["203.0.113.7/32"])
+    assert not ip_list.exists()
 
 
 def test_details_added_to_a_touched_flag_are_signed(mode: MaintenanceMode, flag: Path) -> None:

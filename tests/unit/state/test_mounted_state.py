@@ -1,15 +1,17 @@
 """State that something else puts in place: a Kubernetes ConfigMap, a mount that is read-only."""
 
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
 from tests.support.commands import invoke
+from tests.support.logs import warnings_of
 from tests.support.mounts import mounted
+from tests.support.needs import need_root
 from tests.support.processes import run
 from tests.support.wsgi import call, make_environ, shop
 
@@ -87,7 +89,7 @@ def test_every_version_is_seen_by_the_next_request(
         assert answers() == [503, 503]
         config_map.apply(ip="203.0.113.7")
         assert answers() == [200, 200]
-    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+    assert warnings_of(caplog) == []
 
 
 def test_nobody_slips_in_while_the_links_are_made(
@@ -146,5 +148,46 @@ def test_command_cannot_write_it_and_says_where_to(
     else:
         assert (result.exit_code, result.stdout) == (1, "")
         assert "Read-only file system" in result.stderr
-        assert "change it where it is mounted from, a ConfigMap with kubectl" in result.stderr
+        assert "systemd: ReadWritePaths=, Docker: a volume" in result.stderr
+        assert "a ConfigMap with kubectl" in result.stderr
     assert found == before
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        (FLAG, ["enable", "--message=a"]),
+        (FLAG, ["disable"]),
+        (LIST, ["allow-ips", "203.0.113.8"]),
+        (LIST, ["allow-ips", "--none"]),
+    ],
+    ids=str,
+)
+def test_file_that_is_mounted_by_itself_is_refused_with_a_remedy(
+    name: str, arguments: list[str], var: Path, tmp_path: Path
+) -> None:
+    (var / name).touch()
+    source = tmp_path / "source"
+    source.write_text("203.0.113.7" if name == LIST else "")
+    with mounted(var / name, "--bind", source):
+        result = invoke("--dir", str(var), *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"{var / name}: root cannot access it: Device or resource busy" in result.stderr
+    assert "mount its directory instead" in result.stderr
+    assert ".tmp" not in result.stderr
+    assert os.listdir(var) == [name]
+
+
+def test_file_of_another_user_in_a_sticky_directory_is_refused_with_a_remedy() -> None:
+    need_root()
+    with TemporaryDirectory() as directory:
+        os.chmod(directory, 0o1777)  # noqa: S103 (as /tmp)
+        Path(directory, FLAG).touch()
+        os.seteuid(65534)
+        try:
+            result = invoke("--dir", directory, "disable")
+        finally:
+            os.seteuid(0)
+    assert result.exit_code == 1
+    assert "Operation not permitted; run the command as its owner; if it is immu" in result.stderr
+    assert "chattr -i" in result.stderr

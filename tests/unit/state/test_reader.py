@@ -16,6 +16,7 @@ from maintenance_wsgi import ConfigError, ConfigTypeError, MaintenanceMode, Stat
 from maintenance_wsgi.networks import Address
 from maintenance_wsgi.state.flag import Window
 from maintenance_wsgi.state.reader import StateReader
+from tests.support.logs import warnings_of
 from tests.support.needs import need_root
 from tests.support.processes import run, unmeasured
 
@@ -47,7 +48,6 @@ def test_touch_and_rm_are_enough(reader: StateReader, flag: Path) -> None:
 def test_change_of_the_state_is_logged_once(
     var: Path, flag: Path, ip_list: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
     reader = StateReader(var)
     ip_list.write_text("203.0.113.7 203.0.113.8")
     for _ in range(2):
@@ -61,20 +61,19 @@ def test_change_of_the_state_is_logged_once(
     ip_list.unlink()
     flag.touch()
     StateReader(var).flag()
-    messages = [record.getMessage().rpartition(": ")[2] for record in caplog.records]
-    assert messages == [
-        "maintenance is on, 2 entries are exempt",
-        "maintenance is off",
-        "maintenance is on, 2 entries are exempt",
-        "maintenance is off",
-        "maintenance is on, 0 entries are exempt",
+    assert caplog.messages == [
+        f"{var}: maintenance is on, 2 entries are exempt",
+        f"{var}: maintenance is off",
+        f"{var}: maintenance is on, 2 entries are exempt",
+        f"{var}: maintenance is off",
+        f"{var}: maintenance is on, 0 entries are exempt",
     ]
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 
 def test_change_that_another_thread_has_noted_is_not_logged(
     reader: StateReader, flag: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
     flag.touch()
     reader.flag()
     reader._log_change(enabled=True)  # noqa: SLF001 (as the thread that comes second)
@@ -95,7 +94,6 @@ def test_nobody_waits_for_the_list_while_maintenance_is_off(
 def test_change_seen_by_many_threads_is_logged_once(
     reader: StateReader, flag: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
     flag.touch()
     threads = [threading.Thread(target=reader.flag) for _ in range(16)]
     for thread in threads:
@@ -119,7 +117,7 @@ def test_flag_of_any_content_is_on(
 ) -> None:
     flag.mkdir() if content is None else flag.write_bytes(content)
     assert window_of(reader) == window_of(reader) == Window()
-    assert len(caplog.records) == (0 if content == b"" else 1)
+    assert len(warnings_of(caplog)) == (0 if content == b"" else 1)
 
 
 def test_flag_gone_before_it_is_read_is_off(reader: StateReader, flag: Path) -> None:
@@ -181,8 +179,8 @@ def test_wrong_detail_is_logged_once_a_version(
     flag.write_text('{"retry_after": "soon", "message": "a"}')
     for _ in range(3):
         assert window_of(reader) == Window(message="a")
-    (record,) = caplog.records
-    assert "retry_after" in record.getMessage()
+    (warning,) = warnings_of(caplog)
+    assert "retry_after" in warning
 
 
 @pytest.mark.parametrize("content", ['{"retry_after": "SECRET"}', "[SECRET"])
@@ -302,7 +300,7 @@ def test_last_known_answer_stands_where_the_directory_cannot_be_searched(
     var.symlink_to(var)
     assert reader.flag()
     assert reader.flag()
-    assert len(caplog.records) == 1
+    assert len(warnings_of(caplog)) == 1
     var.unlink()
     moved.rename(var)
     flag.unlink()
@@ -310,7 +308,7 @@ def test_last_known_answer_stands_where_the_directory_cannot_be_searched(
     var.rename(moved)
     var.symlink_to(var)
     assert not reader.flag()
-    assert len(caplog.records) == 2
+    assert len(warnings_of(caplog)) == 2
 
 
 def test_user_without_the_right_to_search_is_named(var: Path) -> None:
