@@ -6,7 +6,6 @@ or failed, 2 wrong usage, which includes every value that cannot be read. Nothin
 every value is valid.
 """
 
-from maintenance_wsgi.cli import diagnosis, fleet, run, switch
 from maintenance_wsgi.cli.app import main
 
-__all__ = ["diagnosis", "fleet", "main", "run", "switch"]
+__all__ = ["main"]

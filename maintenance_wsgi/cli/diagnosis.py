@@ -1,6 +1,7 @@
 """The commands that tell why: explain one request, check what would go wrong."""
 
 import json
+import pwd
 from typing import Any
 
 import click
@@ -74,8 +75,12 @@ def explain(  # noqa: PLR0913 (the options of the middleware)
         )
 
 
+def _users(_ctx: object, _option: object, typed: str) -> list[str]:
+    return [user.pw_name for user in pwd.getpwall() if user.pw_name.startswith(typed)]
+
+
 @main.command(short_help="Find what would go wrong in a maintenance window.")
-@_option("--user", "NAME", "User that the web server runs as.  [default: your own]")
+@_option("--user", "NAME", "User of the web server.  [default: yourself]", shell_complete=_users)
 @_trusted_proxy_option
 @_option("--page", "PATH", "The middleware's page, a file or a directory.", type=PATH)
 @with_target
@@ -88,7 +93,7 @@ def check(
 
     \b
     Example:
-      maintenance-wsgi check --user www-data --trusted-proxy 10.0.0.0/8
+      maintenance-wsgi check --user www-data --trusted-proxy 10.0.0.1
     """
     directory = target.directory(must_exist=False)
     server_user = User.current() if user is None else User.named(user)

@@ -6,7 +6,6 @@ let through. Changes are all-or-nothing, atomic, and follow links.
 
 import logging
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -167,7 +166,7 @@ class MaintenanceMode:
         """
         given = _signed(validate_window(message, until, retry_after))
         networks = _parse(exemptions)
-        holder = f"{operator_name()} {os.getpid()} {secrets.token_hex(4)}"
+        holder = f"{operator_name()} {os.getpid()} {os.urandom(4).hex()}"
         before, after = self._update(lambda found: edits.hold(found, holder, given, networks))
         # What is to be put back stays in memory: a writer of the flag could name any list there.
         is_replaced = before.exemptions != after.exemptions
