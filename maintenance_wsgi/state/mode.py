@@ -107,7 +107,8 @@ class MaintenanceMode:
         Args:
             exemptions: replaces the list.
             message: string for the visitors.
-            until: the planned end; in the future and with a time zone.
+            until: the planned end; in the future and with a time zone. `datetime.max` in UTC takes
+                a planned end back.
             retry_after: seconds until a client may try again.
 
         Raises:

@@ -18,8 +18,8 @@ from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.cli import main
 from tests.support.commands import invoke
 from tests.support.data import load_cases
-from tests.support.needs import need_root
-from tests.support.processes import run, unmeasured
+from tests.support.needs import need, need_root
+from tests.support.processes import COMMAND, environ, run, unmeasured
 
 pytestmark = pytest.mark.usefixtures("var")
 
@@ -261,7 +261,10 @@ def test_colours_can_be_switched_off(
         (["enable", "--ip=203.0.113.7", "--retry-after", "-5"], 2, "'-5'"),
         (["enable", "--ip=203.0.113.7", "--retry-after=9999999999"], 2, "9999999999"),
         (["enable", "--ip=203.0.113.7", f"--message={'x' * 70_000}"], 2, "shorten the message"),
-        (["enable", "--ip=203.0.113.7", "--until=2033-12-01"], 2, "'2033-12-01'"),
+        (["enable", "--ip=203.0.113.7", "--until=2033-12-01"], 2, "use '2033-12-01 18:00'"),
+        (["enable", "--ip=203.0.113.7", "--until=24:00"], 2, "use 90m, +1h30m, 22:00"),
+        (["enable", "--ip=203.0.113.7", "--until=90"], 2, "'90'"),
+        (["enable", "--ip=203.0.113.7,203.0.113.8"], 2, "repeat --ip for each"),
         (["enable", "--ip=203.0.113.7", "--until=2033-12-01+01:00"], 2, "'2033-12-01+01:00'"),
         (["enable", "--ip=203.0.113.7", "--until=\x1b[31m"], 2, r"'\x1b[31m'"),
         (["enable", "--ip=\x1b[31m"], 2, r"Invalid IP \x1b[31m"),
@@ -304,6 +307,11 @@ def test_wrong_usage_of_magentos_name_exits_as_magento_does(
     ("text", "after"),
     [
         ("+90m", timedelta(minutes=90)),
+        ("90m", timedelta(minutes=90)),
+        ("5m", timedelta(minutes=5)),
+        ("+90s", timedelta(seconds=90)),
+        ("+2d", timedelta(days=2)),
+        ("+1h 30m", timedelta(minutes=90)),
         ("+2h", timedelta(hours=2)),
         ("+1d2h3m", timedelta(days=1, hours=2, minutes=3)),
     ],
@@ -335,6 +343,48 @@ def test_until_takes_rfc_3339(text: str, var: Path) -> None:
 def test_until_takes_a_local_time(text: str, var: Path) -> None:
     invoke("enable", "--until", text)
     assert MaintenanceMode(var).status().window.until == datetime(2033, 12, 1, 18).astimezone()
+
+
+@pytest.mark.parametrize("minutes", [-1, 2])
+def test_until_takes_the_next_time_of_the_clock(minutes: int, var: Path) -> None:
+    before = datetime.now().astimezone()
+    clock = f"{before + timedelta(minutes=minutes):%H:%M}"
+    assert invoke("enable", "--until", clock).exit_code == 0
+    until = MaintenanceMode(var).status().window.until
+    assert until is not None
+    assert f"{until.astimezone():%H:%M:%S}" == f"{clock}:00"
+    assert before < until <= datetime.now(UTC) + timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("now", "typed", "until"),
+    [
+        pytest.param("2026-06-01 19:59", "22:00", "2026-06-01T20:00:00+00:00", id="today"),
+        pytest.param("2026-06-01 20:00", "22:00", "2026-06-02T20:00:00+00:00", id="tomorrow"),
+        pytest.param("2026-06-01 20:00", "9:00", "2026-06-02T07:00:00+00:00", id="one-digit"),
+        pytest.param("2026-10-25 00:10", "02:30", "2026-10-25T00:30:00+00:00", id="first-of-two"),
+        pytest.param("2026-10-25 00:50", "02:30", "2026-10-25T01:30:00+00:00", id="second-of-two"),
+        pytest.param("2026-03-29 00:30", "02:30", "2026-03-29T01:30:00+00:00", id="left-out"),
+    ],
+)
+def test_time_of_the_clock_when_summer_time_begins_and_ends(
+    now: str, typed: str, until: str, flag: Path
+) -> None:
+    """`now` is in UTC, and the clock shows the time of Central Europe."""
+    zone = "TZ=CET-1CEST,M3.5.0,M10.5.0/3"
+    shifted = [need("faketime"), now, "env", zone, COMMAND, "enable", "--until", typed]
+    run(*shifted, env=environ(TZ="UTC"))
+    assert json.loads(flag.read_text())["until"] == until
+
+
+def test_until_none_takes_the_planned_end_back(var: Path) -> None:
+    invoke("enable", "--until=+2h", "--message=Umzug")
+    assert invoke("enable", "--until=none").exit_code == 0
+    window = MaintenanceMode(var).status().window
+    assert (window.until, window.message) == (None, "Umzug")
+    invoke("disable")
+    assert invoke("enable", "--until=none").exit_code == 0
+    assert MaintenanceMode(var).status().window.until is None
 
 
 @pytest.mark.parametrize(
