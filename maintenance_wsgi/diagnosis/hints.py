@@ -13,7 +13,7 @@ from typing import Any
 from netaddr import IPNetwork
 
 from maintenance_wsgi.gate import Gate
-from maintenance_wsgi.grammar import environ_key, header, printable, request_path
+from maintenance_wsgi.grammar import environ_key, header, printable
 from maintenance_wsgi.networks import Address, NetworkSet, parse_forwarded_address
 from maintenance_wsgi.request.client_ip import ClientIPResolver, Reason, Resolution, is_unix_peer
 from maintenance_wsgi.state.exemptions import Entry
@@ -21,8 +21,9 @@ from maintenance_wsgi.state.exemptions import Entry
 _logger = logging.getLogger("maintenance_wsgi")
 _WARNING_INTERVAL = 60.0  # seconds
 # Headers in which proxies and CDNs send the client's address.
-_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "CF-Connecting-IP", "True-Client-IP")
-_HEADER_KEYS = {name: environ_key(name) for name in _HEADERS}
+_USUAL_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Client-IP", "X-Cluster-Client-IP")
+_CDN_HEADERS = ("CF-Connecting-IP", "True-Client-IP", "Fastly-Client-IP", "Fly-Client-IP")
+_HEADER_KEYS = {name: environ_key(name) for name in _USUAL_HEADERS + _CDN_HEADERS}
 _MAX_WORDS = 100  # of a header that are looked at
 _PRIVATE_IPV4 = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 _PRIVATE = NetworkSet(map(IPNetwork, (*_PRIVATE_IPV4, "::1/128", "fc00::/7")))
@@ -46,10 +47,6 @@ def likely_causes(
         yield f"ingress-nginx moved X-Forwarded-For to X-Original-Forwarded-For; {remedy}"
     if resolution.client:
         yield from _address_causes(resolution.client, listed)
-    path = request_path(environ)
-    near = path[:-1] if path.endswith("/") else f"{path}/"
-    if gate.exempt_paths.match({"PATH_INFO": near}) and not gate.exempt_paths.match(environ):
-        yield f"{printable(near)} is an exempt path, and {printable(path)} is not; list both"
 
 
 def _address_causes(client: Address, listed: Sequence[Entry]) -> Iterator[str]:
