@@ -66,4 +66,5 @@ def _escape_arguments(record: logging.LogRecord) -> bool:
 
 
 # Every line of this package's log passes here: a path or an error may repeat foreign text.
-logging.getLogger("maintenance_wsgi").addFilter(_escape_arguments)
+for _name in ("maintenance_wsgi", "maintenance_wsgi.changes"):
+    logging.getLogger(_name).addFilter(_escape_arguments)

@@ -6,7 +6,6 @@ problems to standard error. Exit status: 0 done, 1 refused or failed, 2 wrong us
 every value that cannot be read. Nothing is changed unless every value is valid.
 """
 
-from maintenance_wsgi.cli import diagnosis, fleet, run, switch
 from maintenance_wsgi.cli.app import main
 
-__all__ = ["diagnosis", "fleet", "main", "run", "switch"]
+__all__ = ["main"]

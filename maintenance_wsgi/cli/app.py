@@ -4,8 +4,10 @@ import logging
 import os
 import shlex
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,35 +25,15 @@ if TYPE_CHECKING:
     from maintenance_wsgi.config import Options
     from maintenance_wsgi.fleet.store import RedisStore
 
+_PROGRAM = "maintenance-wsgi"
 PATH = click.Path(readable=False)  # a directory that cannot be listed will do
 _MAGENTO_NAMES = ("allow-ips", "disable", "enable", "status")
-_EPILOG = """\b
-Files in the directory:
-  .maintenance.flag   maintenance is on while this file exists
-  .maintenance.ip     the addresses and networks that are exempt
-
-\b
-Environment:
-  MAINTENANCE_DIR     the directory, unless --dir is given
-  MAINTENANCE_REDIS   the Redis of a fleet, unless --redis is given;
-                      keeps its password out of the list of processes
-  MAINTENANCE_FLEET   the fleet in that Redis, unless --fleet is given
-  MAINTENANCE_NODE    this node's name in the fleet, unless --node is given
-  NO_COLOR            set it to switch colours off
-
-\b
-Exit status: 0 done, 1 refused or failed, 2 wrong usage.
-
-\b
-Completion, in ~/.bashrc, ~/.zshrc, or config.fish:
-  eval "$(_MAINTENANCE_WSGI_COMPLETE=bash_source maintenance-wsgi)"
-  eval "$(_MAINTENANCE_WSGI_COMPLETE=zsh_source maintenance-wsgi)"
-  _MAINTENANCE_WSGI_COMPLETE=fish_source maintenance-wsgi | source
-
-\b
-Example:
-  maintenance-wsgi --dir /srv/shop/var enable --ip 203.0.113.7 --until +90m
-"""
+# The module of each command, which is imported when the command is called: a start must be quick.
+_MODULES = dict.fromkeys(_MAGENTO_NAMES, "switch") | {"follow": "fleet", "run": "run"}
+_MODULES |= dict.fromkeys(("check", "explain"), "diagnosis")
+_NAMES_ELSEWHERE = {"up": "disable", "off": "disable", "stop": "disable", "list": "allow-ips"}
+_NAMES_ELSEWHERE |= dict.fromkeys(("down", "on", "start"), "enable")
+_NAMES_ELSEWHERE |= {"add": "allow-ips --add", "remove": "allow-ips --remove"}
 
 
 @dataclass
@@ -168,7 +150,7 @@ class Target:
 
 
 def _keep_in_target(ctx: click.Context, option: click.Parameter, value: object) -> None:
-    if value is not None and option.name is not None:
+    if value is not None and value is not False and option.name is not None:
         target = ctx.ensure_object(Target)
         setattr(target, option.name, value)
         if ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
@@ -181,21 +163,28 @@ def target_option(*names: str, **settings: Any) -> Decorator:  # noqa: ANN401 (c
 
 
 class _Commands(click.Group):
-    """Understands Magento's names, which Symfony lets people abbreviate: `maint:en`."""
+    """Imports a command when it is called, by its own name or by Magento's."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return sorted(_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        namespace, colon, start = cmd_name.partition(":")
-        if not colon:
-            return super().get_command(ctx, cmd_name)
-        if not namespace or not "maintenance".startswith(namespace):
-            return None
-        names = [name for name in _MAGENTO_NAMES if name.startswith(start)]
-        if start in self.commands:
-            names = [start]
-        if len(names) > 1:
-            shown = ", ".join(f"maintenance:{name}" for name in names)
-            raise click.UsageError(f"Command {cmd_name!r} is ambiguous: {shown}.", ctx)
-        return self.commands[names[0]] if names else None
+        names = _meant(cmd_name)
+        if len(names) != 1:
+            if ctx.resilient_parsing:  # a shell asks how to go on
+                return None
+            raise click.UsageError(_unknown(cmd_name, names), ctx)
+        import_module(f"maintenance_wsgi.cli.{_MODULES[names[0]]}")
+        command = copy(self.commands[names[0]])
+        command.help = (command.help or "").replace(f"  {_PROGRAM}", f"  {ctx.command_path}")
+        if ":" in cmd_name:  # Symfony takes its own options after the command's name, too
+            taken = {name for option in command.params for name in option.opts}
+            own = (option for option in self.params if taken.isdisjoint(option.opts))
+            command.params = [*command.params, *own]
+        return command
+
+    def get_help(self, ctx: click.Context) -> str:
+        return super().get_help(ctx).replace(f"  {_PROGRAM}", f"  {ctx.command_path}")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -220,10 +209,35 @@ def _escaped(error: click.ClickException) -> click.ClickException:
     """Return an error that quotes what was typed with no character that a terminal obeys."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return error
+    if isinstance(error, click.NoSuchOption):
+        del (error.possibilities or [])[1:]
     message = printable(error.format_message(), LINE_LIMIT)
     if isinstance(error, click.UsageError):
         return click.UsageError(message, error.ctx)
     return click.ClickException(message)
+
+
+def _meant(typed: str) -> list[str]:
+    """Return the commands that a name may mean: Symfony lets people abbreviate, as `maint:en`."""
+    namespace, colon, start = typed.partition(":")
+    if not colon and typed != "maintenance":
+        return [typed] if typed in _MODULES else []
+    is_ours = namespace and "maintenance".startswith(namespace)
+    names = [start] if start in _MODULES else _MAGENTO_NAMES
+    return [name for name in names if is_ours and name.startswith(start)]
+
+
+def _unknown(typed: str, names: list[str]) -> str:
+    """Return what to tell about a name that may mean several commands, or none."""
+    if names:
+        shown = ", ".join(f"maintenance:{name}" for name in names)
+        return f"Command {typed!r} is ambiguous: {shown}."
+    from difflib import get_close_matches  # noqa: PLC0415 (for mistakes only)
+
+    _, colon, name = typed.rpartition(":")
+    near = _NAMES_ELSEWHERE.get(name) or "".join(get_close_matches(name, _MODULES, 1))
+    suggestion = f" Did you mean '{colon and 'maintenance:'}{near}'?" if near else ""
+    return f"No such command {typed!r}.{suggestion}"
 
 
 class _Messages(logging.Handler):
@@ -242,26 +256,41 @@ def warn(message: str) -> None:
     click.echo(f"{click.style('Warning:', fg='yellow')} {shown}", err=True)
 
 
+def _color(ctx: click.Context, _option: object, value: bool | None) -> None:  # noqa: FBT001 (click's)
+    ctx.color = ctx.color if value is None else value
+
+
 @click.group(
-    cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=_Commands,
+    epilog="Exit status: 0 done, 1 refused or failed, 2 wrong usage. Completion: see the README.",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @target_option(
     "--dir",
-    help="Directory of the two files.",
+    help="Directory of .maintenance.flag and .maintenance.ip.",
     envvar="MAINTENANCE_DIR",
     show_default="var, or the application's",
     show_envvar=True,
     metavar="DIR",
     type=PATH,
 )
-@click.version_option(package_name="maintenance-wsgi", prog_name="maintenance-wsgi")
+@target_option("-q", "--quiet", is_flag=True, hidden=True)
+@click.option("-n", "--no-interaction", is_flag=True, expose_value=False, hidden=True)
+@click.option("-v", "verbose", count=True, expose_value=False, hidden=True)
+@click.option("--ansi/--no-ansi", default=None, callback=_color, expose_value=False, hidden=True)
+@click.version_option(None, "-V", "--version", package_name=_PROGRAM, prog_name=_PROGRAM)
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Switch maintenance mode on and off, and list who is exempt from it.
 
+    \b
+      maintenance-wsgi enable --ip 203.0.113.7 --until +90m
+      maintenance-wsgi status
+      maintenance-wsgi disable
+
     Every command also has Magento's name for it, such as maintenance:enable.
     """
-    if os.environ.get("NO_COLOR"):  # no-color.org
+    if os.environ.get("NO_COLOR") and ctx.color is None:  # no-color.org
         ctx.color = False
     target = ctx.ensure_object(Target)
     target.program, target.magento = ctx.command_path, ":" in (ctx.invoked_subcommand or "")

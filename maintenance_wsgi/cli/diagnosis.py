@@ -1,6 +1,7 @@
 """The commands that tell why: explain one request, check what would go wrong."""
 
 import json
+import pwd
 import shlex
 from collections.abc import Callable
 from typing import Any
@@ -92,8 +93,12 @@ def explain(
     click.echo(json.dumps(members) if as_json else text)
 
 
+def _users(_ctx: object, _option: object, typed: str) -> list[str]:
+    return [user.pw_name for user in pwd.getpwall() if user.pw_name.startswith(typed)]
+
+
 @main.command(short_help="Find what would go wrong in a maintenance window.")
-@_option("--user", "NAME", "User that the web server runs as.  [default: your own]")
+@_option("--user", "NAME", "User of the web server.  [default: yourself]", shell_complete=_users)
 @_middleware_options
 def check(target: Target, *, user: str | None, **given: Any) -> None:  # noqa: ANN401 (likewise)
     """Find what would go wrong in a maintenance window, before it begins.
@@ -103,7 +108,7 @@ def check(target: Target, *, user: str | None, **given: Any) -> None:  # noqa: A
 
     \b
     Example:
-      maintenance-wsgi check --user www-data --trusted-proxy 10.0.0.0/8
+      maintenance-wsgi check --user www-data --trusted-proxy 10.0.0.1
     """
     directory = target.directory(must_exist=False)
     options, source = _assumed(target, directory, given)

@@ -30,6 +30,7 @@ _fleet_option = target_option(
     envvar="MAINTENANCE_FLEET",
     default="default",
     show_default=True,
+    show_envvar=True,
     help="Name of the fleet in that Redis.",
 )
 _wait_option = target_option(
@@ -124,7 +125,7 @@ def follow(target: Target, *, node: str | None, adopt: bool, once: bool) -> None
 
     \b
     Example:
-      maintenance-wsgi follow --dir /srv/shop/var --redis redis://10.0.0.5/0
+      maintenance-wsgi follow --redis redis://10.0.0.5/0
     """
     source = target.open_redis()
     if source is None:

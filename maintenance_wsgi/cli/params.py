@@ -13,13 +13,13 @@ from maintenance_wsgi.grammar import OWS, TOKEN, environ_key, printable
 from maintenance_wsgi.networks import parse_forwarded_address
 from maintenance_wsgi.request.client_ip import is_unix_peer
 from maintenance_wsgi.state.exemptions import quoted
+from maintenance_wsgi.state.flag import NO_END
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 NONE = "none"
-_TIMES = "+90m, +1h30m, '2099-12-31 18:00' (local time) or 2099-12-31T18:00:00+01:00"
-_DURATION = re.compile(r"\+(?=[0-9])(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?")
-# A date without a time does not say at which end of the day maintenance ends.
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d.*", re.ASCII)
+_TIMES = "90m, +1h30m, 22:00, '2099-12-31 18:00' (local time) or 2099-12-31T18:00:00+01:00"
+_DURATION = re.compile(r"\+?(?=\d)(?:(\d+)d *)?(?:(\d+)h *)?(?:(\d+)m *)?(?:(\d+)s)?", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d.*)?", re.ASCII)
 
 
 def ip(value: str) -> str:
@@ -37,18 +37,33 @@ def ip(value: str) -> str:
 
 
 def time(value: str) -> datetime:
-    """Return the time that a duration from now, a local time or RFC 3339 spells."""
+    """Return the time that a duration from now, a local time or RFC 3339 spells; or `NO_END`."""
+    if value == NONE:
+        return NO_END
     try:
         if duration := _DURATION.fullmatch(value):
-            days, hours, minutes = (int(part or 0) for part in duration.groups())
+            days, hours, minutes, seconds = (int(part or 0) for part in duration.groups())
             now = datetime.now(UTC).replace(microsecond=0)
-            return now + timedelta(days=days, hours=hours, minutes=minutes)
-        if _TIME.fullmatch(value):
+            return now + timedelta(days, seconds, hours=hours, minutes=minutes)
+        if re.fullmatch("[0-9]{1,2}:[0-9]{2}", value):
+            return _next(value.zfill(5))
+        if (match := _TIME.fullmatch(value)) and match[1]:
             found = datetime.fromisoformat(value.upper())
             return found if found.tzinfo else found.astimezone()
+        # A date alone does not say at which end of the day maintenance ends.
+        remedy = f"'{value} 18:00'" if match else _TIMES
     except (ValueError, OverflowError):
-        pass
-    raise click.BadParameter(f"'{printable(value)}' is not a valid time; use {_TIMES}")
+        remedy = _TIMES
+    raise click.BadParameter(f"'{printable(value)}' is not a valid time; use {remedy}")
+
+
+def _next(clock: str) -> datetime:
+    """Return when the local clock shows a time next; in autumn it shows some times twice."""
+    now = datetime.now(UTC)
+    days = [now.astimezone() + timedelta(days) for days in (0, 1)]
+    times = [datetime.fromisoformat(f"{day:%Y-%m-%d} {clock}") for day in days]
+    ahead = (found.replace(fold=fold).astimezone() for found in times for fold in (0, 1))
+    return next(found for found in ahead if found > now)
 
 
 def seconds(value: str) -> int:
@@ -96,8 +111,8 @@ def as_click_error(error: MaintenanceError) -> click.ClickException:
     """Return the error that ends the command with this one's message."""
     if isinstance(error, EntryError):
         lines = [f"Invalid IP {_shown(entry)}" for entry in error.texts]
-        examples = "for example 203.0.113.7, 10.0.0.0/8, 2001:db8::7 or 2001:db8::/32"
-        return ip_error(lines, f"pass each address or network separately, {examples}")
+        examples = "--ip 203.0.113.7 --ip 2001:db8::/32 (allow-ips takes them without --ip)"
+        return ip_error(lines, f"repeat --ip for each address or network, as in {examples}")
     if isinstance(error, ConfigError | ConfigTypeError):
         return click.UsageError(str(error))
     return click.ClickException(str(error))
@@ -134,6 +149,7 @@ def window_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `enable`."""
     wait = "Value of the Retry-After header, in seconds."
     message = click.option("--message", metavar="TEXT", help="Message for the visitors.")
-    until = click.option("--until", type=time, metavar="TIME", help=f"Planned end: {_TIMES}.")
+    end = f"Planned end: {_TIMES}; 'none' takes it back."
+    until = click.option("--until", type=time, metavar="TIME", help=end)
     retry_after = click.option("--retry-after", type=seconds, metavar="SECONDS", help=wait)
     return ip_option(message(until(retry_after(command))))

@@ -5,9 +5,11 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Unpack
 
 import click
+from click.shell_completion import CompletionItem
 
 from maintenance_wsgi.cli.app import Target, main, warn
 from maintenance_wsgi.cli.fleet import change_options, wait_for_nodes
@@ -21,6 +23,13 @@ _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # exit statuses of a shell
 _SIGNALLED = 128  # a shell adds the number of the signal
 
 
+def _in_path(_ctx: object, _option: object, typed: str) -> list[CompletionItem]:
+    """Return the programs whose names begin so; otherwise a shell completes the path of a file."""
+    places = [] if "/" in typed else os.get_exec_path()
+    names = {path.name for place in places for path in Path(place).glob(f"{typed}*")}
+    return [*map(CompletionItem, sorted(names))] or [CompletionItem(typed, type="file")]
+
+
 @main.command(
     short_help="Keep maintenance mode on while a command runs.",
     context_settings={"allow_interspersed_args": False},
@@ -30,9 +39,7 @@ _SIGNALLED = 128  # a shell adds the number of the signal
     "--disable-on-failure", is_flag=True, help="Switch maintenance mode off even if COMMAND fails."
 )
 @window_options
-@click.argument(
-    "command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND [ARGUMENT]..."
-)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, shell_complete=_in_path)
 @change_options
 def run(
     target: Target,

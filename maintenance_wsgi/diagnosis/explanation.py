@@ -77,6 +77,7 @@ class Explanation:
         value = f"'{printable(self.value, 200)}'" if self.value else "missing or blank"
         is_exempt_path = self.outcome_if_on is Outcome.EXEMPT_PATH
         lines = [
+            _line("verdict", _OUTCOMES[self.outcome]),
             _line("peer", _shown(self.resolution.peer), _trust(self.resolution.peer)),
             _line("header", self.header, value),
             *(_line(f" #{number}", *step) for number, step in enumerate(self._steps(), 1)),
@@ -84,7 +85,6 @@ class Explanation:
             _line("exempt", self._exemption()),
             _line("flag", "missing" if self.outcome is Outcome.OFF else "present"),
             _line("path", printable(self.path), "exempt" if is_exempt_path else "not exempt"),
-            _line("verdict", _OUTCOMES[self.outcome]),
             *(_line("hint", hint) for hint in self.hints),
         ]
         return "\n".join(lines)
@@ -132,10 +132,10 @@ def explain(environ: Mapping[str, Any], gate: Gate) -> Explanation:
     value = header(environ, resolver.key)
     read = len(resolution.hops)
     ignored = islice(header_entries(resolver.key, value), read, read + _MAX_HOPS)
-    hints: list[str] = []
+    hints = ["X-Maintenance-Mode: exempt in a 503 means that the shop behind blocks on its own"]
     if outcome_if_on is not Outcome.EXEMPT_CLIENT:
         entries = [] if isinstance(listed, StateError) else listed
-        hints += likely_causes(environ, gate, resolution, entries)
+        hints = list(likely_causes(environ, gate, resolution, entries))
     if flag is None:
         hints.append(f"while maintenance is on, this request is {_OUTCOMES[outcome_if_on]}")
     return Explanation(

@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from operator import attrgetter
 from threading import Lock
 from typing import Generic, TypeVar
@@ -129,6 +128,8 @@ class CachedFile(Generic[T]):
         return seen.value
 
     def _read(self, seen: _Version[T] | None) -> _Version[T]:
+        from hashlib import sha256  # noqa: PLC0415 (slow, and the command never comes here)
+
         begun = time.monotonic_ns()
         contents = read_file(self.path, self._limit)
         digest = sha256(contents.data).digest()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.state.exemptions import Networks, append_to, cut_from, render_exemptions
-from maintenance_wsgi.state.flag import Window, json_object, parse_flag, render_flag
+from maintenance_wsgi.state.flag import NO_END, Window, json_object, parse_flag, render_flag
 from maintenance_wsgi.state.store import Snapshot
 
 # Names of the blocks and commands that keep maintenance on, a list of strings. A flag without it
@@ -117,4 +117,7 @@ def _merged(found: Snapshot, given: Window, holders: Sequence[str] = ()) -> byte
     signature = Window(by=given.by, since=given.since).members()
     values = {name: value for name, value in given.members().items() if name not in signature}
     held = {_HOLDERS: list(holders)} if holders else {}
-    return render_flag(signature | members | values | held)
+    merged = signature | members | values | held
+    if given.until == NO_END:
+        del merged["until"]
+    return render_flag(merged)

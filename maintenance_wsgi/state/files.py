@@ -10,7 +10,6 @@ import fcntl
 import logging
 import os
 import pwd
-import secrets
 import stat
 import sys
 import time
@@ -245,7 +244,7 @@ class File:
         if self._fault:
             raise self._fault
         parent, name, rights = self._place
-        temporary = _Place(parent, f"{name}.{secrets.token_hex(8)}.tmp", rights)
+        temporary = _Place(parent, f"{name}.{os.urandom(8).hex()}.tmp", rights)
         try:
             self._write(temporary, data)
             yield

@@ -16,6 +16,8 @@ from maintenance_wsgi.grammar import printable
 
 FLAG_NAME = ".maintenance.flag"
 FLAG_LIMIT = 64 * 1024  # bytes
+# As the planned end of a change: takes back the one in the flag.
+NO_END = datetime.max.replace(tzinfo=UTC)
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - set(b"\t\n"))

@@ -6,7 +6,6 @@ let through. Changes are all-or-nothing, atomic, and follow links.
 
 import logging
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -103,7 +102,8 @@ class MaintenanceMode:
         Args:
             exemptions: replaces the list.
             message: string for the visitors.
-            until: the planned end; in the future and with a time zone.
+            until: the planned end; in the future and with a time zone. `datetime.max` in UTC takes
+                a planned end back.
             retry_after: seconds until a client may try again.
             add_exemptions: appended to the list.
 
@@ -164,7 +164,7 @@ class MaintenanceMode:
         """
         given = _signed(validate_window(message, until, retry_after))
         networks = _parse(exemptions)
-        holder = f"{operator_name()} {os.getpid()} {secrets.token_hex(4)}"
+        holder = f"{operator_name()} {os.getpid()} {os.urandom(4).hex()}"
         before, after = self._update(lambda found: edits.hold(found, holder, given, networks))
         # What is to be put back stays in memory: a writer of the flag could name any list there.
         is_replaced = before.exemptions != after.exemptions

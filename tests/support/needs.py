@@ -18,11 +18,8 @@ PACKAGES = {
         "apache2": "apache2 libapache2-mod-wsgi-py3",
     },
     "uWSGI, which pip compiles": {"uwsgi": "gcc python3-dev; pip install uwsgi"},
-    "fleets": {
-        "redis-server": "redis-server",
-        "faketime": "faketime",
-        "ip": "iproute2",
-    },
+    "fleets": {"redis-server": "redis-server", "ip": "iproute2"},
+    "other clocks": {"faketime": "faketime"},
     "TLS": {"openssl": "openssl"},
     "the PHP shop": {"php": "php-cli"},
     "failing system calls": {"gcc": "gcc"},

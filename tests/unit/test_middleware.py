@@ -499,7 +499,7 @@ def test_mode_can_be_shared(mode: MaintenanceMode) -> None:
         pytest.param(
             {"trusted_proxies": ["10.0.0.1"]},
             {**PROXIED, "HTTP_X_FORWARDED_FOR": "a\x1b[31m\n" * 900},
-            "not an address",
+            "unreadable entry",
             id="unreadable",
         ),
         pytest.param(
@@ -537,6 +537,23 @@ def test_mis_set_trust_is_logged_once_a_minute(
         assert warning in found
         assert found.isprintable()
         assert len(found) < 500
+
+
+def test_translated_addresses_are_logged_once(
+    var: Path, flag: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an intranet every visitor's address is private."""
+    flag.touch()
+    middleware = MaintenanceMiddleware(shop, var)
+    now = time.monotonic()
+    for minutes in range(3):
+        monkeypatch.setattr("time.monotonic", lambda minutes=minutes: now + 61 * minutes)
+        assert call(middleware, make_environ("172.17.0.1")).code == 503
+        assert call(middleware, make_environ("192.168.1.9")).code == 503
+    call(middleware, make_environ("172.17.0.1", HTTP_X_FORWARDED_FOR=EXEMPT))
+    first, second = warnings_of(caplog)
+    assert "172.17.0.1 is private, and no header names the visitor" in first
+    assert "if it does not use X-Forwarded-For; to see why, run: " in second
 
 
 def test_warnings_that_were_held_back_are_counted(

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -9,15 +10,18 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import click
 import pytest
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner
 
 from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.cli import main
 from maintenance_wsgi.state.users import current_user
 from tests.support.commands import invoke
 from tests.support.data import load_cases
-from tests.support.needs import need_root
-from tests.support.processes import COMMAND, age, environ, run
+from tests.support.needs import need, need_root
+from tests.support.processes import COMMAND, age, environ, run, unmeasured
 
 pytestmark = pytest.mark.usefixtures("var")
 
@@ -160,11 +164,92 @@ def test_magento_names_go_before_ours(var: Path) -> None:
     assert os.listdir(var) == [".maintenance.flag"]
 
 
-def test_ambiguous_abbreviation_is_refused(var: Path) -> None:
-    result = invoke("maintenance:")
+@pytest.mark.parametrize("typed", ["maintenance:", "maintenance"])
+def test_ambiguous_abbreviation_is_refused(typed: str, var: Path) -> None:
+    result = invoke(typed)
     assert result.exit_code == 2
     assert "maintenance:allow-ips, maintenance:disable" in result.stderr
     assert os.listdir(var) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("up", "disable"),
+        ("off", "disable"),
+        ("stop", "disable"),
+        ("down", "enable"),
+        ("on", "enable"),
+        ("start", "enable"),
+        ("list", "allow-ips"),
+        ("add", "allow-ips --add"),
+        ("remove", "allow-ips --remove"),
+        ("enabel", "enable"),
+        ("maintenance:enabel", "maintenance:enable"),
+        ("maintenence:enable", "maintenance:enable"),
+        ("maintenance:up", "maintenance:disable"),
+    ],
+)
+def test_name_of_another_tool_or_a_mistyped_one_is_answered(
+    typed: str, meant: str, var: Path
+) -> None:
+    result = invoke(typed)
+    assert result.exit_code == 2
+    assert f"No such command '{typed}'. Did you mean '{meant}'?\n" in result.stderr
+    assert os.listdir(var) == []
+
+
+def test_nothing_is_suggested_for_a_name_that_resembles_none() -> None:
+    assert "No such command 'xyz'.\n" in invoke("xyz").stderr
+
+
+def test_one_option_is_suggested() -> None:
+    suggestion = invoke("enable", "--ips").stderr.splitlines()[-1].partition("--ips")[2]
+    assert re.findall(r"--[a-z]+", suggestion) == ["--ip"]
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["-n", "--no-interaction", "--ansi", "--no-ansi", "-v", "-vv", "-vvv", "-q", "--quiet"],
+)
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_options_of_symfony_are_accepted(option: str, place: str, flag: Path) -> None:
+    name = ["maintenance:enable"]
+    result = invoke(*([option, *name] if place == "before" else [*name, option]))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == ("" if "-q" in option else "Enabled maintenance mode\n")
+    assert flag.exists()
+
+
+@pytest.mark.parametrize("arguments", [["-V"], ["maintenance:enable", "-V"], ["-n", "--version"]])
+def test_version_is_told_and_nothing_done(arguments: list[str], var: Path) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("maintenance-wsgi, version ")
+    assert os.listdir(var) == []
+
+
+def test_options_of_symfony_are_those_of_its_names_only() -> None:
+    result = invoke("enable", "--no-interaction")
+    assert (result.exit_code, "--no-interaction" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "no_color", "is_coloured"),
+    [
+        (["maintenance:status"], "", True),
+        (["--no-ansi", "maintenance:status"], "", False),
+        (["maintenance:status", "--no-ansi"], "", False),
+        (["status"], "1", False),
+        (["--ansi", "status"], "1", True),
+    ],
+)
+def test_colours_can_be_switched_off(
+    arguments: list[str], no_color: str, *, is_coloured: bool
+) -> None:
+    """On a terminal."""
+    result = CliRunner(env={"NO_COLOR": no_color}).invoke(main, arguments, color=True)
+    assert ("\x1b[" in result.stdout) is is_coloured
 
 
 @pytest.mark.parametrize(
@@ -186,7 +271,10 @@ def test_ambiguous_abbreviation_is_refused(var: Path) -> None:
         (["enable", "--ip=203.0.113.7", "--retry-after", "-5"], 2, "'-5'"),
         (["enable", "--ip=203.0.113.7", "--retry-after=9999999999"], 2, "9999999999"),
         (["enable", "--ip=203.0.113.7", f"--message={'x' * 70_000}"], 2, "shorten the message"),
-        (["enable", "--ip=203.0.113.7", "--until=2033-12-01"], 2, "'2033-12-01'"),
+        (["enable", "--ip=203.0.113.7", "--until=2033-12-01"], 2, "use '2033-12-01 18:00'"),
+        (["enable", "--ip=203.0.113.7", "--until=24:00"], 2, "use 90m, +1h30m, 22:00"),
+        (["enable", "--ip=203.0.113.7", "--until=90"], 2, "'90'"),
+        (["enable", "--ip=203.0.113.7,203.0.113.8"], 2, "repeat --ip for each"),
         (["enable", "--ip=203.0.113.7", "--until=2033-12-01+01:00"], 2, "'2033-12-01+01:00'"),
         (["enable", "--ip=203.0.113.7", "--until=\x1b[31m"], 2, r"'\x1b[31m'"),
         (["enable", "--ip=\x1b[31m"], 2, r"Invalid IP '\x1b[31m'"),
@@ -229,6 +317,11 @@ def test_wrong_usage_of_magentos_name_exits_as_magento_does(
     ("text", "after"),
     [
         ("+90m", timedelta(minutes=90)),
+        ("90m", timedelta(minutes=90)),
+        ("5m", timedelta(minutes=5)),
+        ("+90s", timedelta(seconds=90)),
+        ("+2d", timedelta(days=2)),
+        ("+1h 30m", timedelta(minutes=90)),
         ("+2h", timedelta(hours=2)),
         ("+1d2h3m", timedelta(days=1, hours=2, minutes=3)),
     ],
@@ -260,6 +353,48 @@ def test_until_takes_rfc_3339(text: str, var: Path) -> None:
 def test_until_takes_a_local_time(text: str, var: Path) -> None:
     invoke("enable", "--until", text)
     assert MaintenanceMode(var).status().window.until == datetime(2033, 12, 1, 18).astimezone()
+
+
+@pytest.mark.parametrize("minutes", [-1, 2])
+def test_until_takes_the_next_time_of_the_clock(minutes: int, var: Path) -> None:
+    before = datetime.now().astimezone()
+    clock = f"{before + timedelta(minutes=minutes):%H:%M}"
+    assert invoke("enable", "--until", clock).exit_code == 0
+    until = MaintenanceMode(var).status().window.until
+    assert until is not None
+    assert f"{until.astimezone():%H:%M:%S}" == f"{clock}:00"
+    assert before < until <= datetime.now(UTC) + timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("now", "typed", "until"),
+    [
+        pytest.param("2026-06-01 19:59", "22:00", "2026-06-01T20:00:00+00:00", id="today"),
+        pytest.param("2026-06-01 20:00", "22:00", "2026-06-02T20:00:00+00:00", id="tomorrow"),
+        pytest.param("2026-06-01 20:00", "9:00", "2026-06-02T07:00:00+00:00", id="one-digit"),
+        pytest.param("2026-10-25 00:10", "02:30", "2026-10-25T00:30:00+00:00", id="first-of-two"),
+        pytest.param("2026-10-25 00:50", "02:30", "2026-10-25T01:30:00+00:00", id="second-of-two"),
+        pytest.param("2026-03-29 00:30", "02:30", "2026-03-29T01:30:00+00:00", id="left-out"),
+    ],
+)
+def test_time_of_the_clock_when_summer_time_begins_and_ends(
+    now: str, typed: str, until: str, flag: Path
+) -> None:
+    """`now` is in UTC, and the clock shows the time of Central Europe."""
+    zone = "TZ=CET-1CEST,M3.5.0,M10.5.0/3"
+    shifted = [need("faketime"), now, "env", zone, COMMAND, "enable", "--until", typed]
+    run(*shifted, env=environ(TZ="UTC"))
+    assert json.loads(flag.read_text())["until"] == until
+
+
+def test_until_none_takes_the_planned_end_back(var: Path) -> None:
+    invoke("enable", "--until=+2h", "--message=Umzug")
+    assert invoke("enable", "--until=none").exit_code == 0
+    window = MaintenanceMode(var).status().window
+    assert (window.until, window.message) == (None, "Umzug")
+    invoke("disable")
+    assert invoke("enable", "--until=none").exit_code == 0
+    assert MaintenanceMode(var).status().window.until is None
 
 
 @pytest.mark.parametrize(
@@ -743,11 +878,63 @@ def test_blanks_around_an_entry_are_dropped(
     assert (ip_list.read_text() if ip_list.exists() else None) == listed
 
 
-def test_every_command_has_an_example_in_its_help() -> None:
-    for name in main.commands:
-        result = invoke(name, "--help")
-        assert result.exit_code == 0
-        assert f"Example:\n    maintenance-wsgi {name}" in result.stdout
+@pytest.mark.parametrize(
+    "program", ["maintenance-wsgi", "flask maintenance", "python manage.py maintenance"]
+)
+@pytest.mark.parametrize("name", main.list_commands(click.Context(main)))
+def test_help_has_an_example_with_the_name_of_the_program(name: str, program: str) -> None:
+    result = CliRunner().invoke(main, [name, "--help"], prog_name=program)
+    assert result.exit_code == 0
+    assert f"Example:\n    {program} {name}" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("program", ["maintenance-wsgi", "python manage.py maintenance"])
+def test_help_begins_with_the_three_commands_one_needs(program: str) -> None:
+    result = CliRunner().invoke(main, ["--help"], prog_name=program)
+    lines = result.stdout.splitlines()
+    shown = [line.partition(f"    {program} ")[2].split()[0] for line in lines[4:7]]
+    assert shown == ["enable", "status", "disable"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_every_command_is_listed() -> None:
+    ctx = click.Context(main)
+    assert {name for name in main.list_commands(ctx) if main.get_command(ctx, name)} == set(
+        main.commands
+    )
+
+
+def completed(*words: str) -> list[str]:
+    """Return what a shell offers for the last word."""
+    complete = ShellComplete(main, {}, "maintenance-wsgi", "_MAINTENANCE_WSGI_COMPLETE")
+    found = complete.get_completions(list(words[:-1]), words[-1])
+    return [item.value if item.type == "plain" else item.type for item in found]
+
+
+def test_shell_completes_commands_options_users_and_paths() -> None:
+    assert completed("e") == ["enable", "explain"]
+    assert completed("maint:en", "--me") == ["--message"]
+    assert completed("check", "--user", "roo") == ["root"]
+    assert completed("check", "--page", "") == completed("--dir", "") == ["file"]
+    assert "status" in completed("nonsense", "")
+
+
+def test_shell_completes_the_command_to_run() -> None:
+    assert "env" in completed("run", "--", "en")
+    assert completed("run", "--", "./mig") == completed("run", "--", "env", "no-such-") == ["file"]
+
+
+def test_status_imports_only_what_it_needs() -> None:
+    program = (
+        "import sys; from maintenance_wsgi.cli import main;"
+        "main(['status'], standalone_mode=False); print(*sys.modules)"
+    )
+    loaded = set(run(sys.executable, "-c", program, env=unmeasured()).stdout.split())
+    others = {"ctypes", "difflib", "hashlib", "html.parser", "importlib.metadata", "redis"}
+    others |= {"secrets", "subprocess", "werkzeug", "maintenance_wsgi.diagnosis"}
+    assert "maintenance_wsgi.cli.switch" in loaded
+    assert loaded & others == set()
 
 
 def run_module(*arguments: str, **variables: str) -> CompletedProcess[str]:

@@ -34,6 +34,7 @@ def test_way_to_the_answer(var: Path) -> None:
     )
     assert found.outcome is Outcome.EXEMPT_CLIENT
     assert str(found).splitlines() == [
+        "verdict  let through: the client is exempt",
         "peer     10.0.0.1             trusted by 10.0.0.0/24",
         "header   X-Forwarded-For      'x, 203.0.113.7, 10.0.0.2'",
         " #1      10.0.0.2             trusted by 10.0.0.0/24",
@@ -43,7 +44,7 @@ def test_way_to_the_answer(var: Path) -> None:
         "exempt   yes, by 203.0.113.7 (line 3 of the list)",
         "flag     present",
         "path     /                    not exempt",
-        "verdict  let through: the client is exempt",
+        "hint     X-Maintenance-Mode: exempt in a 503 means that the shop behind blocks on its own",
     ]
 
 
@@ -85,7 +86,7 @@ def test_way_to_the_answer(var: Path) -> None:
         pytest.param(
             {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": f"{EXEMPT}, 172.17.0.1"},
             {"trusted_proxies": ["10.0.0.1"]},
-            "172.17.0.1 is a private address; if it is another",
+            "172.17.0.1 is private; if it is another of your proxies",
             id="private-hop",
         ),
         pytest.param(
@@ -93,6 +94,36 @@ def test_way_to_the_answer(var: Path) -> None:
         ),
         pytest.param(
             {"REMOTE_ADDR": "2001:db8::1"}, {}, "uses IPv6; the list has only IPv4", id="family"
+        ),
+        pytest.param(
+            {"REMOTE_ADDR": "172.17.0.1"},
+            {},
+            "172.17.0.1 is private, and no header names the visitor",
+            id="translated",
+        ),
+        pytest.param(
+            {"REMOTE_ADDR": "fd00::1"}, {}, "fd00::1 is private, and no", id="translated-ipv6"
+        ),
+        pytest.param(
+            {"REMOTE_ADDR": "254.252.239.103"}, {}, "switch Pseudo IPv4 off", id="cloudflare"
+        ),
+        pytest.param(
+            {"HTTP_X_ORIGINAL_FORWARDED_FOR": "198.51.100.1"},
+            {},
+            "set use-forwarded-headers in its ConfigMap",
+            id="ingress-nginx",
+        ),
+        pytest.param(
+            {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "1.2.3.4,"},
+            {"trusted_proxies": ["10.0.0.1"]},
+            "has an empty entry where the client's address",
+            id="empty-entry",
+        ),
+        pytest.param(
+            {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_REAL_IP": "nope"},
+            {"trusted_proxies": ["10.0.0.1"], "client_ip_header": "X-Real-IP"},
+            "has an unreadable entry where the client's address",
+            id="unreadable-entry",
         ),
     ],
 )
@@ -102,6 +133,45 @@ def test_hint_if_a_usual_mistake_shows(
     found = explained(var, environ, **options)
     assert found.outcome is Outcome.BLOCKED
     assert any(hint in line for line in found.hints), found.hints
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CF-Connecting-IPv6", "2001:db8:1::7"),
+        ("X-Cluster-Client-IP", EXEMPT),
+        ("X-Original-Forwarded-For", f"198.51.100.1, {EXEMPT}"),
+        ("X-Vercel-Forwarded-For", f"{EXEMPT}:46532"),
+        ("Forwarded", f'for="{EXEMPT}:1";proto=https, for="[2001:db8::1]"'),
+        ("X-Any-Name", f"ip={EXEMPT}; port=46532"),
+    ],
+)
+def test_every_header_that_holds_an_exempt_address_is_named(
+    name: str, value: str, var: Path, ip_list: Path
+) -> None:
+    ip_list.write_text(f"{EXEMPT}\n2001:db8:1::/48\n")
+    environ = header_environ([(name, value)]) | {"REMOTE_ADDR": "10.0.0.1", "HTTP_ACCEPT": "*/*"}
+    hints = explained(var, environ, trusted_proxies=["10.0.0.1"]).hints
+    named = [hint.partition(" holds ")[0].lower() for hint in hints if " which is exempt" in hint]
+    assert named == [name.lower()]
+
+
+@pytest.mark.parametrize(
+    ("entries", "hint"),
+    [
+        ("2001:db8:1:2:8c1f:2b7e:5d3a:9e10", "2001:db8:1:2::/64 would cover the client"),
+        ("2001:db8:1:2:8c1f::/80", "2001:db8:1:2::/64 would cover the client"),
+        (f"{EXEMPT}, 2001:db8:77::1", "none of the IPv6 entries is near 2001:db8:1:2::5"),
+        ("2001:db8:1:3::/64", None),
+        ("2001:db8:1:3::1", None),
+    ],
+)
+def test_entries_near_an_ipv6_client(
+    entries: str, hint: str | None, var: Path, ip_list: Path
+) -> None:
+    ip_list.write_text(entries)
+    hints = explained(var, {"REMOTE_ADDR": "2001:db8:1:2::5"}).hints
+    assert [found.startswith(hint or "") for found in hints] == [True] * (hint is not None)
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
@@ -114,7 +184,8 @@ def test_missing_header_has_no_hops(header: str, var: Path) -> None:
 
 
 def test_no_hint_if_all_is_well(var: Path) -> None:
-    assert explained(var, {"REMOTE_ADDR": EXEMPT}).hints == ()
+    (hint,) = explained(var, {"REMOTE_ADDR": EXEMPT}).hints
+    assert "the shop behind blocks on its own" in hint
     assert explained(var, {"REMOTE_ADDR": "198.51.100.1"}).hints == ()
 
 
@@ -186,6 +257,11 @@ def test_explanation_agrees_with_the_answer(case: dict[str, Any], var: Path, ip_
     environ = make_environ(case["remote_addr"]) | header_environ(case["headers"])
     found = middleware.explain(dict(environ))
     assert found.as_dict()["client"] == case["expected"]
+    if found.resolution.hops:
+        # What was read is not said to be ignored, whatever the header is.
+        lines = [line for line in str(found).splitlines() if line.startswith(" #")]
+        ignored = [line for line in lines if "ignored" in line]
+        assert len(lines) - len(ignored) == len(found.resolution.hops)
     admitted = status_of(middleware, environ) == "200 OK"
     assert (found.outcome is Outcome.EXEMPT_CLIENT) is admitted is (case["expected"] is not None)
     assert all(line.isprintable() for line in str(found).splitlines())
@@ -216,7 +292,7 @@ def test_command_for_a_colleague_behind_nginx(var: Path) -> None:
     headers = ["--header", "X-Forwarded-For: 198.51.100.7", "--header", f"X-Forwarded-For:{EXEMPT}"]
     code, stdout, _ = invoke_explain(var, *arguments, *headers)
     assert code == 0
-    assert "verdict  let through: the client is exempt" in stdout
+    assert stdout.splitlines()[1] == "verdict  let through: the client is exempt"
     _, stdout, _ = invoke_explain(var, *arguments, "--client-ip-header=X-Real-IP", *headers)
     assert "verdict  blocked: 503" in stdout
     _, stdout, _ = invoke_explain(var, "10.0.0.1", "--path=/healthz", "--exempt-path=/healthz")

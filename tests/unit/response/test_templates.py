@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from maintenance_wsgi import ConfigError, MaintenanceMiddleware, MaintenanceMode
+from tests.support.logs import warnings_of
 from tests.support.wsgi import Answer, call, make_environ, shop
 
 BUILT_IN = b"<!DOCTYPE html>\n<html lang="
@@ -81,9 +82,9 @@ def test_page_that_cannot_be_read_gives_way_to_the_built_in_one(
         answer = call(application)
         assert answer.code == 503
         assert answer.body.startswith(BUILT_IN)
-    (record,) = caplog.records
-    assert str(page_path) in record.getMessage()
-    assert "the built-in page is served" in record.getMessage()
+    (warning,) = warnings_of(caplog)
+    assert str(page_path) in warning
+    assert "the built-in page is served" in warning
 
 
 def test_page_of_the_largest_size_is_served(var: Path, page_path: Path) -> None:
