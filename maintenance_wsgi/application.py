@@ -1,7 +1,7 @@
 """A WSGI application that is named by a string and imported when it is needed."""
 
-from collections.abc import Iterable
-from inspect import iscoroutinefunction, signature
+from collections.abc import Callable, Iterable
+from inspect import Parameter, iscoroutinefunction, signature
 from pkgutil import resolve_name
 from threading import Lock
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -45,12 +45,23 @@ def checked_application(application: object, name: str) -> WSGIApplication:
         )
     if iscoroutinefunction(application) or iscoroutinefunction(application.__call__):
         raise ConfigTypeError(f"application: {name} is an ASGI application; pass a WSGI one")
+    if not _takes_request(application):
+        remedy = f"if it is a factory, use '{name}()'; in Django, wrap the application in wsgi.py"
+        raise ConfigTypeError(
+            f"application: {name} does not take environ and start_response; {remedy}"
+        )
+    return application
+
+
+def _takes_request(application: Callable[..., object]) -> bool:
+    """Tell whether a callable takes an environ and a start_response, and is no factory."""
     try:
         # What a decorator wraps may take other arguments than the decorator.
-        signature(application, follow_wrapped=False).bind({}, None)
+        found = signature(application, follow_wrapped=False)
+        found.bind({}, None)
     except TypeError:
-        fault = f"does not take environ and start_response; if it is a factory, use '{name}()'"
-        raise ConfigTypeError(f"application: {name} {fault}") from None
+        return False
     except ValueError:  # it is not written in Python
-        pass
-    return application
+        return True
+    # Only the options of a factory have defaults.
+    return next(iter(found.parameters.values())).default is Parameter.empty

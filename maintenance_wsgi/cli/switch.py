@@ -178,7 +178,7 @@ def _report(
         done = done if None in {before, after} else "Updated"
         place = printable(str(store), LINE_LIMIT)
         line = f"{done} maintenance mode in {place}"
-        if before == after:
+        if before == after and (after is None or change[0] == change[1]):
             line = f"Maintenance mode was already {state} ({place})"
         if found.window.until:
             line += f" until {_moment(found.window.until)}"

@@ -320,6 +320,9 @@ def create_app(config=None):
     calls.append(1)
     return shop
 
+def configured(config=None, debug=False):
+    return shop
+
 class Shop:
     def __call__(self, environ, start_response):
         return shop(environ, start_response)
@@ -392,12 +395,12 @@ def test_factory_is_called_once_when_it_is_imported(
     assert sys.modules["named_shop"].calls == [1]
 
 
-@pytest.mark.parametrize("name", ["create_app", "Shop"])
+@pytest.mark.parametrize("name", ["create_app", "Shop", "configured"])
 def test_factory_without_brackets_is_recognised_and_named(
     name: str, var: Path, module: Path
 ) -> None:
     module.write_text(FACTORY)
-    with pytest.raises(ConfigTypeError, match=rf"use 'named_shop:{name}\(\)'$"):
+    with pytest.raises(ConfigTypeError, match=rf"use 'named_shop:{name}\(\)';"):
         MaintenanceMiddleware(f"named_shop:{name}", var)
     assert call(MaintenanceMiddleware(f"named_shop:{name}()", var)).code == 200
 
@@ -420,7 +423,7 @@ class ASGI:
         pytest.param([asgi, "var"], "is an ASGI application; pass a WSGI one", id="function"),
         pytest.param([ASGI(), "var"], "is an ASGI application; pass a WSGI", id="object"),
         pytest.param([partial(asgi, {}), "var"], "is an ASGI application", id="partial"),
-        pytest.param([lambda request: request, "var"], "does not take environ", id="get_response"),
+        pytest.param([lambda request: request, "var"], "in Django, wrap the", id="get_response"),
         pytest.param([lambda request: request], "wsgi.py, not MIDDLEWARE", id="MIDDLEWARE"),
     ],
 )

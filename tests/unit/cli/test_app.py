@@ -541,6 +541,10 @@ def test_switch_says_that_nothing_has_changed(var: Path, flag: Path) -> None:
     assert outcome("enable") == (0, already)
     stdout = outcome("enable", "--until=+40m")[1]
     assert stdout.startswith(f"Updated maintenance mode in {var} until ")
+    stdout = outcome("enable", "--add-ip=203.0.113.7")[1]
+    assert stdout.startswith(f"Updated maintenance mode in {var} until ")
+    stdout = outcome("enable", "--add-ip=203.0.113.7")[1]
+    assert stdout.startswith(f"Maintenance mode was already on ({var}) until ")
     assert outcome("disable", "--ip=203.0.113.7")[1].endswith("\nExempt: 203.0.113.7\n")
 
 
