@@ -81,7 +81,7 @@ def test_user_without_the_right_to_write_is_told(open_folder: Path) -> None:
     need_root()
     program = """
 import os
-from maintenance_wsgi.cli import main
+from maintenance_wsgi.cli import main, switch
 os.setgid(65534)
 os.setuid(65534)
 main()
