@@ -124,7 +124,7 @@ def test_command_of_root_shows_no_byte_of_a_foreign_file(
 # and makes itself readable for that user again (PR_SET_DUMPABLE), as after an exec.
 PROGRAM = """
 import ctypes, os, sys
-from maintenance_wsgi.cli import main
+from maintenance_wsgi.cli import fleet, main
 from maintenance_wsgi.fleet import connection, follower, store
 store.RedisStore(connection.RedisConnection(os.environ["MAINTENANCE_REDIS"])).nodes()
 os.setgroups([])
