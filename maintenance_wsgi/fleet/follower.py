@@ -184,7 +184,7 @@ class Follower:
             f"{self._target}: {_RIVAL}": time.monotonic() < self._rival_until,
             f"{self._target}: {_UNMOUNTED}": self._was_mounted and not is_mounted,
         }
-        return [*(fault for fault in faults if faults[fault]), *self._target.private_files()]
+        return [*(fault for fault in faults if faults[fault]), *self._target.private_files()[:1]]
 
     def _write(self, revision: Revision) -> bool:
         self._mark.record(revision.name)

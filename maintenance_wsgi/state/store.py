@@ -113,7 +113,7 @@ class FileStore:
         found = []
         with suppress(OSError):
             is_open = os.stat(self.directory).st_mode & (stat.S_IXGRP | stat.S_IXOTH)
-            for path in filter(os.path.exists, (self.flag_path, self.list_path)):
+            for path in filter(os.path.exists, (self.list_path, self.flag_path)):
                 if is_open and not os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH):
                     remedy = "if the web server runs as another user, run chmod a+r on it"
                     found.append(f"{path}: only its owner can read it; {remedy}")
