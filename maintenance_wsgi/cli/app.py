@@ -49,6 +49,7 @@ class Target:
     redis: str = ""
     fleet: str = ""
     wait: int | None = None  # seconds
+    strict: bool = False
     quiet: bool = False
     framework: tuple[str, Callable[[], object]] | None = None  # its application's name and loader
     force: bool = False
@@ -100,6 +101,8 @@ class Target:
         store = self.open_redis(create=create)
         if self.wait is not None and store is None:
             raise click.UsageError("--wait needs --redis")
+        if self.strict and self.wait is None:
+            raise click.UsageError("--strict needs --wait")
         if "dir" in self.typed and store is not None:
             raise click.UsageError(
                 "--dir and --redis exclude each other; use --redis='' to change only this directory"

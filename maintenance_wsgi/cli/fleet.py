@@ -4,19 +4,23 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from maintenance_wsgi.cli.app import Target, main, quiet_option, target_option, warn, with_target
 from maintenance_wsgi.cli.params import seconds
+from maintenance_wsgi.errors import ConfigError
+from maintenance_wsgi.fleet.nodes import Node, validate_name
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
-from maintenance_wsgi.state.ownership import marked
 from maintenance_wsgi.state.store import FileStore
 
+if TYPE_CHECKING:
+    from maintenance_wsgi.fleet.store import RedisStore
+
+_SHOWN = 10  # nodes
 _redis_option = target_option(
     "--redis",
     metavar="URL",
@@ -40,6 +44,9 @@ _wait_option = target_option(
     help="With --redis: wait up to this many seconds until all nodes have acknowledged;"
     " exit with 1 if one has not.",
 )
+_strict_option = target_option(
+    "--strict", is_flag=True, help="With --wait: nodes that are offline count as missing."
+)
 _force_option = target_option(
     "--force", is_flag=True, help="Exempt /0, or change a directory that follows a fleet."
 )
@@ -52,40 +59,60 @@ def fleet_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def change_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command what each command that changes the state has, and the `Target`."""
-    return fleet_options(_wait_option(_force_option(quiet_option(with_target(command)))))
+    return fleet_options(
+        _wait_option(_strict_option(_force_option(quiet_option(with_target(command)))))
+    )
 
 
 def wait_for_nodes(target: Target) -> None:
-    """Wait until every node of the fleet has acknowledged; return at once without `--wait`."""
-    if target.wait is None or target.redis_store is None:
-        return
+    """Wait until every node of the fleet has acknowledged, if that is wanted, and every replica."""
+    store = target.redis_store
+    if store and target.wait is not None:
+        _wait_for_nodes(target, store, target.wait)
+    if store and store.unconfirmed:
+        raise click.ClickException("not every replica of Redis has confirmed the change")
+
+
+def _wait_for_nodes(target: Target, store: "RedisStore", seconds: int) -> None:
     on_terminal = sys.stderr.isatty() and not target.quiet
-    for answers in target.redis_store.acknowledgements(target.wait):
+    for answers in store.acknowledgements(seconds, strict=target.strict):
         if on_terminal:
             done, missing = len(answers.acknowledged), len(answers.missing)
             click.echo(f"\r{done} of {done + missing} nodes have acknowledged", nl=False, err=True)
     if on_terminal:
         click.echo(err=True)
     if answers.offline:
-        warn(f"offline, and not waited for: {' '.join(node.name for node in answers.offline)}")
+        warn(f"offline, and not waited for: {_names(answers.offline)}")
     if answers.acknowledged:
-        names = " ".join(node.name for node in answers.acknowledged)
-        target.tell(f"Acknowledged by {len(answers.acknowledged)}: {names}")
+        done = len(answers.acknowledged)
+        target.tell(f"Acknowledged by {done}: {_names(answers.acknowledged)}")
     if answers.missing:
-        names = "; ".join(f"{node.name} ({node.fault or node.health})" for node in answers.missing)
-        raise click.ClickException(f"not acknowledged within {target.wait} s by {names}")
+        faults = [f"{node.name} ({node.fault or node.health})" for node in answers.missing]
+        count = f"{len(faults)} nodes: " if len(faults) > _SHOWN else ""
+        shown = _joined(faults, "; ")
+        raise click.ClickException(f"not acknowledged within {seconds} s by {count}{shown}")
     if not answers.acknowledged:
         raise click.ClickException("no node follows this fleet; run follow on each node")
+
+
+def _names(nodes: Sequence[Node]) -> str:
+    return _joined([node.name for node in nodes], " ")
+
+
+def _joined(items: Sequence[str], separator: str) -> str:
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return separator.join(items[:_SHOWN]) + more
 
 
 def nodes_dict(target: Target) -> dict[str, Any]:
     """Return the member of `status --json` that lists the nodes; no member for a directory."""
     if target.redis_store is None:
         return {}
-    nodes = [node._asdict() for node in target.redis_store.nodes().nodes]
+    found = target.redis_store.nodes()
+    nodes = [node._asdict() for node in found.nodes]
     for node in nodes:
         node["seen"] = datetime.fromtimestamp(node["seen"], UTC).isoformat()
-    return {"nodes": nodes}
+    return {"nodes": nodes, "fallen_back": found.fallen_back}
 
 
 def format_nodes(target: Target) -> list[str]:
@@ -132,7 +159,8 @@ def follow(target: Target, *, node: str | None, adopt: bool, once: bool) -> None
         raise click.UsageError("follow needs --redis or MAINTENANCE_REDIS")
     from maintenance_wsgi.fleet.follower import Follower  # noqa: PLC0415 (needs an extra)
 
-    node, directory = node or socket.gethostname(), target.directory()
+    node = node or _host_name()
+    directory = target.directory(must_exist=once)
     follower = Follower(source, FileStore(directory), node, adopt=adopt)
     if once:
         done = f"Synchronised with version {follower.sync_once()} of {source}"
@@ -142,6 +170,13 @@ def follow(target: Target, *, node: str | None, adopt: bool, once: bool) -> None
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: follower.stop())
     click.echo(printable(f"{node}: following {source}", LINE_LIMIT), err=True)
-    # One that adopts manual changes does not undo them.
-    with nullcontext() if adopt else marked(directory, str(source)):
-        follower.run()
+    follower.run()
+
+
+def _host_name() -> str:
+    name = socket.gethostname()
+    try:
+        return validate_name("the host's name", name)
+    except ConfigError as error:
+        remedy = "name this node with --node or MAINTENANCE_NODE"
+        raise click.UsageError(f"{error}; or {remedy}") from error

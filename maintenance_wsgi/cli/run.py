@@ -4,9 +4,12 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
-from typing import Unpack
+from typing import NamedTuple, Unpack
 
 import click
 from click.shell_completion import CompletionItem
@@ -17,10 +20,17 @@ from maintenance_wsgi.cli.params import WindowOptions, window_options
 from maintenance_wsgi.cli.switch import warn_of_entries
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
+from maintenance_wsgi.state.mode import MaintenanceMode
 
 _FORWARDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # exit statuses of a shell
 _SIGNALLED = 128  # a shell adds the number of the signal
+_LOOK_SECONDS = 1
+
+
+class _Ended(NamedTuple):
+    status: int
+    off_since: datetime | None  # when maintenance was first seen off, though the command ran
 
 
 def _in_path(_ctx: object, _option: object, typed: str) -> list[CompletionItem]:
@@ -52,8 +62,8 @@ def run(
 
     If maintenance was already on, it stays on, unchanged. If COMMAND fails, maintenance stays on
     too, and a message says so. If several runs overlap, the last one to end switches it off. The
-    exit status is that of COMMAND, or 128 + N if signal N ended it. MAINTENANCE_REDIS is not passed
-    on to COMMAND.
+    exit status is that of COMMAND, or 128 + N if signal N ended it; or 1 if maintenance was off
+    while COMMAND ran. MAINTENANCE_REDIS is not passed on to COMMAND.
 
     \b
     Example:
@@ -62,26 +72,44 @@ def run(
     mode = target.open()
     _check_executable(command[0])
     warn_of_entries(target, options["exemptions"] or ())
-    name, switched_on, finished = f"'{printable(command[0])}'", False, False
+    name, switched_on, ended = f"'{printable(command[0])}'", False, None
     try:
         with mode.window(**options, disable_on_failure=disable_on_failure) as switched_on:
             _report_start(target, switched_on=switched_on)
             wait_for_nodes(target)
-            _run(command)
-            finished = True
-    except subprocess.CalledProcessError as failure:
-        failed = f"{name} failed with exit status {failure.returncode}"
-        if not switched_on:
-            warn(f"{failed}; maintenance mode was on before, and is left as it is")
+            ended = _run(command, mode)
+            if ended.status:
+                click.get_current_context().exit(ended.status)
+    except click.exceptions.Exit:
+        if ended and ended.off_since:
+            warn(f"{_told(name, ended)}; {_off(ended.off_since)}")
+        elif not switched_on:
+            warn(f"{_told(name, ended)}; maintenance mode was on before, and is left as it is")
         elif not disable_on_failure:
-            warn(f"{failed}; maintenance mode stays on; {_remedy(target)}")
-        raise click.exceptions.Exit(failure.returncode) from failure
-    except (click.ClickException, StateError):
-        if finished:
-            warn(f"{name} succeeded; maintenance mode may still be on; {_remedy(target)}")
-        elif switched_on and not disable_on_failure:
-            warn(f"{name} was not run; maintenance mode stays on; {_remedy(target)}")
+            warn(f"{_told(name, ended)}; maintenance mode stays on; {_remedy(target)}")
         raise
+    except (click.ClickException, StateError):
+        stays = "stays on" if target.redis_store or not ended else "may still be on"
+        is_left_on = switched_on and (ended or not disable_on_failure)
+        state = f"; maintenance mode {stays}; {_remedy(target)}" if is_left_on else ""
+        warn(f"{_told(name, ended)}{state}")
+        raise
+    if ended.off_since:
+        raise click.ClickException(f"{_told(name, ended)}; {_off(ended.off_since)}")
+
+
+def _told(name: str, ended: _Ended | None) -> str:
+    if ended is None:
+        return f"{name} was not run"
+    status = ended.status
+    return f"{name} failed with exit status {status}" if status else f"{name} succeeded"
+
+
+def _off(since: datetime) -> str:
+    return (
+        "but another process or Redis took maintenance mode away: it was off while the command ran,"
+        f" at the latest since {since:%Y-%m-%d %H:%M:%S %Z}"
+    )
 
 
 def _remedy(target: Target) -> str:
@@ -106,26 +134,52 @@ def _report_start(target: Target, *, switched_on: bool) -> None:
         click.echo(printable(started, LINE_LIMIT), err=True)
 
 
-def _run(command: Sequence[str]) -> None:
-    """Run a command, forward signals to it; a failure is a CalledProcessError with its status."""
+@contextmanager
+def _watched(mode: MaintenanceMode) -> Iterator[list[datetime]]:
+    """Yield a list, to which the moment is added at which maintenance is first seen off."""
+    off: list[datetime] = []
+    done = threading.Event()
+
+    def look() -> None:
+        with suppress(StateError):  # a Redis that is away switches nothing off
+            if not off and not mode.is_enabled():
+                off.append(datetime.now().astimezone())
+
+    def watch() -> None:
+        while not done.wait(_LOOK_SECONDS):
+            look()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield off
+    finally:
+        done.set()
+        thread.join()
+        look()
+
+
+def _run(command: Sequence[str], mode: MaintenanceMode) -> _Ended:
+    """Run a command, and forward signals to it; its status is that of a shell."""
     awaited = {signal.SIGCHLD, *_FORWARDED}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     try:
         process = subprocess.Popen(  # noqa: S603 (the operator's own command)
             command,
             env={name: os.environ[name] for name in os.environ if name != "MAINTENANCE_REDIS"},
-            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),  # noqa: PLW1509 (no thread runs here)
+            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),  # noqa: PLW1509 (no thread runs yet)
         )
-        while process.poll() is None:
-            info = signal.sigwaitinfo(awaited)
-            # Ctrl-C reaches the whole foreground group: the command must not get it twice. A code
-            # above 0 means that the kernel sent the signal, for the terminal.
-            if info.si_signo in _FORWARDED and info.si_code <= 0:
-                process.send_signal(info.si_signo)
+        with _watched(mode) as off:  # its thread leaves the signals to this one
+            while process.poll() is None:
+                info = signal.sigwaitinfo(awaited)
+                # Ctrl-C reaches the whole foreground group: the command must not get it twice. A
+                # code above 0 means that the kernel sent the signal, for the terminal.
+                if info.si_signo in _FORWARDED and info.si_code <= 0:
+                    process.send_signal(info.si_signo)
     except OSError as error:
         click.echo(f"Error: '{printable(command[0])}': {error.strerror}", err=True)
-        raise subprocess.CalledProcessError(_NOT_EXECUTABLE, command) from error
+        return _Ended(_NOT_EXECUTABLE, None)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    if status := process.returncode:
-        raise subprocess.CalledProcessError(status if status > 0 else _SIGNALLED - status, command)
+    status = process.returncode
+    return _Ended(status if status >= 0 else _SIGNALLED - status, off[0] if off else None)

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -15,6 +14,7 @@ import click
 from maintenance_wsgi.cli import fleet
 from maintenance_wsgi.cli.app import Target, main, quiet_option, warn, with_target
 from maintenance_wsgi.cli.params import NONE, WindowOptions, ip, ip_error, ip_option, window_options
+from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
 from maintenance_wsgi.networks import format_network, is_public, parse_forwarded_address
 from maintenance_wsgi.state.exemptions import dropped, first_ten, parse_entries, quoted
@@ -80,8 +80,13 @@ def status(target: Target, *, as_json: bool, exit_code: bool) -> None:
       maintenance-wsgi status -q --exit-code && echo "in maintenance"
     """
     try:
-        mode = target.open(changes=False)
-        found, shown = mode.status(), _status_json if as_json else _status_text
+        mode, shown = target.open(changes=False), _status_json if as_json else _status_text
+        try:
+            found = mode.status()
+        except StateError:
+            if target.redis_store and target.redis_store.revision and not target.quiet:
+                click.echo(shown(None, target, mode.store))  # Redis fell back; the nodes tell more
+            raise
         if not target.quiet:
             click.echo(shown(found, target, mode.store))
     except Exception as error:
@@ -193,7 +198,9 @@ def _list_line(found: Status) -> str:
     return f"List of exempt IP-addresses: {' '.join(found.exemptions) or NONE}"
 
 
-def _status_text(found: Status, target: Target, store: Store) -> str:
+def _status_text(found: Status | None, target: Target, store: Store) -> str:
+    if found is None:
+        return "\n".join(["Status: maintenance mode is unknown", *fleet.format_nodes(target)])
     state, colour = ("enabled", "yellow") if found.enabled else ("disabled", "green")
     line = f"Status: maintenance mode is {click.style(state, fg=colour)}"
     if target.magento:
@@ -233,20 +240,17 @@ def _moment(time: datetime, past: str = "overdue by {}") -> str:
     return f"{time:%Y-%m-%d %H:%M %Z} ({f'in {span}' if seconds > 0 else past.format(span)})"
 
 
-def _status_json(found: Status, target: Target, store: Store) -> str:
+def _status_json(found: Status | None, target: Target, store: Store) -> str:
+    enabled, found = found and found.enabled, found or status_of(Snapshot(None, b""))
     directory = store.directory if isinstance(store, FileStore) else None
-    members = {"enabled": found.enabled, "directory": directory, "exempt": found.exemptions}
+    members = {"enabled": enabled, "directory": directory, "exempt": found.exemptions}
     members |= {"invalid": found.invalid} | asdict(found.window) | fleet.nodes_dict(target)
     return json.dumps(members, default=datetime.isoformat)
 
 
 def _warn_of_private_files(mode: MaintenanceMode) -> None:
-    store = mode.store
-    for path in (store.flag_path, store.list_path) if isinstance(store, FileStore) else ():
-        with suppress(OSError):
-            if not os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH):
-                remedy = "if the web server runs as another user, run chmod a+r on it"
-                warn(f"{path}: only its owner can read it; {remedy}")
+    for fault in mode.store.private_files() if isinstance(mode.store, FileStore) else ():
+        warn(fault)
 
 
 def _warn_of_invalid(found: Status) -> None:

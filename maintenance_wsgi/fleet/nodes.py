@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from maintenance_wsgi.errors import ConfigError
@@ -13,6 +14,9 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
 RECORD_LIMIT = 4096  # bytes of a heartbeat
 FAULT_LIMIT = 200  # characters
 _SET_BACK = 60  # seconds by which Redis' clock may have been set back
+# A node may forge its report: the state, whose version may have a digit more, must be able to go on
+# above it.
+_CREDIBLE = re.compile(r"[0-9a-f]{16}-[0-9]{1,14}")
 
 
 class NodeIdentity(NamedTuple):
@@ -31,6 +35,7 @@ class Node(NamedTuple):
         health: `current`, `behind`, `faulty`, or `offline` after five seconds without a heartbeat.
         fault: why the node cannot follow, or empty.
         acknowledged: whether the node reported that its files hold the present state.
+        newest: name of the newest revision that it has seen, or empty.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Node(NamedTuple):
     health: str
     fault: str
     acknowledged: bool
+    newest: str
 
 
 def validate_name(option: str, name: str) -> str:
@@ -56,14 +62,38 @@ def version_of(revision: str) -> int | None:
     return int(number) if re.fullmatch(r"[0-9]{1,15}", number) else None
 
 
+def credible(revision: str) -> str:
+    """Return a revision's name that was not read from the state itself; empty if it is forged."""
+    return revision if _CREDIBLE.fullmatch(revision) else ""
+
+
+def lost_revision(present: str, seen: Iterable[str]) -> str:
+    """Return the newest of the revisions that Redis had and has lost, by its name; or empty.
+
+    A number never goes down, and two revisions with one number are two states: a split.
+    """
+    number = version_of(present) or 0
+    lost = [name for name in seen if name != present and (version_of(name) or -1) >= number]
+    return max(lost, key=lambda name: version_of(name) or 0, default="")
+
+
+def fall_back(lost: str, present: str) -> str:
+    """Return what to tell of a lost revision."""
+    was, now = version_of(lost), version_of(present)
+    shown = f"another {now}" if was == now else now or "nothing"
+    return f"Redis fell back from {was} to {shown}: unknown whether maintenance is on"
+
+
 def report_of(record: bytes) -> dict[str, str]:
-    """Return `instance`, `revision` and `fault` of a heartbeat; any bytes are accepted."""
+    """Return the strings of a heartbeat; any bytes are accepted."""
     try:
         found = json.loads(record.partition(b" ")[2]) if len(record) <= RECORD_LIMIT else {}
+        found.setdefault("newest", found["revision"])  # which a follower of 1.0 does not report
         # Nothing but a string can be added to one.
-        return {name: "" + found[name] for name in ("instance", "revision", "fault")}
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return {"instance": "", "revision": "", "fault": "its record cannot be read"}
+        return {name: "" + found[name] for name in ("instance", "revision", "fault", "newest")}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        unreadable = "its record cannot be read"
+        return {"instance": "", "revision": "", "fault": unreadable, "newest": ""}
 
 
 def seen_of(record: bytes, now: int) -> int:
@@ -87,4 +117,5 @@ def node_of(name: bytes, record: bytes, now: int, present: str) -> Node:
         health="offline" if now - seen > OFFLINE_AFTER else health,
         fault=printable(fault, FAULT_LIMIT),
         acknowledged=is_present and not fault,
+        newest=credible(report["newest"]),
     )

@@ -9,8 +9,9 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 from maintenance_wsgi.errors import StateError
@@ -21,6 +22,8 @@ from maintenance_wsgi.fleet.nodes import (
     RECORD_LIMIT,
     Node,
     NodeIdentity,
+    fall_back,
+    lost_revision,
     node_of,
     report_of,
     seen_of,
@@ -31,11 +34,14 @@ from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.state.store import Change, Snapshot
 
 _EXPIRY = 7 * 24 * 3600  # seconds
+_NOTHING = Snapshot(None, b"")
 _REVISION = re.compile(r"[0-9a-f]{16}-[0-9]{1,15}")
 _UNKNOWN = (
     "unknown whether maintenance is on: Redis holds no state of this fleet, which is new, or its"
-    " state was lost; the nodes keep their files; run enable or disable to create the state"
+    " state was lost"
 )
+_REMEDY = "the nodes keep their files; run enable or disable to set the state anew"
+_REPLICA_SECONDS = 3
 _logger = logging.getLogger("maintenance_wsgi")
 
 # Redis rolls nothing back: a command that may be refused (no right, no memory) must be the last to
@@ -72,7 +78,7 @@ class Revision(NamedTuple):
     """One version of the fleet's state; its snapshot holds bytes only, never an error.
 
     The name is a random part and the version number: a Redis that fell back to an older copy gives
-    a number again, but never a name.
+    a number again, but never a name. A number that goes down is a loss, and not an order.
     """
 
     name: str
@@ -93,6 +99,17 @@ class FleetStatus(NamedTuple):
     now: int
     revision: str
     nodes: list[Node]
+
+    @property
+    def seen(self) -> dict[str, str]:
+        """The newest revision that each node has seen, and the name of a node that has seen it."""
+        live = [node for node in self.nodes if node.newest and self.now - node.seen <= _EXPIRY]
+        return {node.newest: node.name for node in live}
+
+    @property
+    def fallen_back(self) -> bool:
+        """Whether Redis has lost a revision that a node has seen."""
+        return bool(lost_revision(self.revision, self.seen))
 
 
 class Acknowledgements(NamedTuple):
@@ -117,6 +134,7 @@ class RedisStore:
 
     Attributes:
         revision: the state that this store has last read or written, or None if there was none.
+        unconfirmed: whether a replica of Redis may not have what `update` left; the log names it.
     """
 
     def __init__(
@@ -125,6 +143,7 @@ class RedisStore:
         self.connection: RedisConnection = connection
         self.fleet: str = validate_name("--fleet", fleet)
         self.revision: Revision | None = None
+        self.unconfirmed: bool = False
         self._updated: Revision | None = None
         self._create = create
         self._state_key = f"maintenance-wsgi:{{{fleet}}}:state"
@@ -139,11 +158,12 @@ class RedisStore:
         self.connection.close()
 
     def read(self) -> Snapshot:
-        """Return the present state; raise StateError if the fleet has none."""
+        """Return the present state; raise StateError if the fleet has none, or an older one."""
+        seen = self.nodes().seen | self._own()  # first: a node may report what is written next
         found = self.read_revision()
-        if found is None:
-            raise StateError(f"{self}: {_UNKNOWN}")
-        return found.snapshot
+        if fault := self._fault(found, seen):
+            raise StateError(f"{fault}; {_REMEDY}")
+        return found.snapshot if found else _NOTHING
 
     def update(self, change: Change) -> tuple[Snapshot, Snapshot]:
         """Replace the state by what `change` makes of it; return the states before and after.
@@ -154,26 +174,105 @@ class RedisStore:
         """
         # A connection that was idle for the whole of a `window()` block may be dead.
         self.close()
+        if not self._create:
+            self.read()  # raises if it is not known whether maintenance is on
         while True:
             with suppress(ConflictError):
                 before, after = self._try_update(change)
                 # Later reads must not replace it: `--wait` would accept another operator's state.
                 self._updated = self.revision
+                self._confirm()
                 return before, after
 
     def _try_update(self, change: Change) -> tuple[Snapshot, Snapshot]:
         found = self.read_revision()
         if found is None and not self._create:
-            raise StateError(f"{self}: {_UNKNOWN}")
-        before = found.snapshot if found else Snapshot(None, b"")
+            raise StateError(f"{self}: {_UNKNOWN}; {_REMEDY}")
+        before = found.snapshot if found else _NOTHING
         after = change(before)
-        if found is None or after != before:
-            self.write(found, after)
-            if found is None:
-                _logger.warning("%s: no state existed yet; it has been created", self)
+        try:
+            # If a node reports a revision that was written since, the write is a conflict.
+            seen = self._own() | (self.nodes().seen if self._create else {})
+        except RedisUnreachableError:  # while its clients are paused; the write tells
+            if after == before:
+                raise
+            seen = self._own()
+        fault = self._fault(found, seen)
+        if fault or after != before:
+            self._write_anew(found, after, fault, seen)
             with suppress(StateError):  # the change has been made
                 self.prune()
         return before, after
+
+    def _write_anew(
+        self, found: Revision | None, snapshot: Snapshot, fault: str, seen: Mapping[str, str]
+    ) -> None:
+        written = self.write(found, snapshot, above=seen)
+        if found is None:
+            _logger.warning("%s: no state existed yet; it has been created", self)
+        elif fault:
+            older = "what was not given is from the older state"
+            _logger.warning("%s; begun anew with version %s; %s", fault, written.version, older)
+
+    def _status_of_update(self) -> FleetStatus:
+        """Return how far the nodes are with what `update` left; raise StateError if that is gone.
+
+        A node that was away during the change may have come back with a newer state that Redis has
+        lost: what `update` left is written once more, above that.
+        """
+        status, updated = self.nodes(), self._updated
+        if updated is None or status.revision != updated.name:
+            what = "another process has changed the state again; see status"
+            if updated and lost_revision(status.revision, [updated.name]):
+                what = f"{fall_back(updated.name, status.revision)}; {_REMEDY}"
+            raise StateError(f"{self}: {what}")
+        if status.fallen_back:
+            fault = self._fault(updated, status.seen)
+            self._write_anew(updated, updated.snapshot, fault, status.seen)
+            self._updated, status = self.revision, self.nodes()
+        return status
+
+    def _confirm(self) -> None:
+        """Wait until the replicas of Redis have what was written; otherwise say so."""
+        self.unconfirmed = False
+        deadline = time.monotonic() + _REPLICA_SECONDS
+        try:
+            written, replicas = self._replicas()
+            while late := [name for name in replicas if replicas[name] < written]:
+                if time.monotonic() > deadline:
+                    self.unconfirmed = True
+                    lost = f"{' '.join(late)} did not confirm it within {_REPLICA_SECONDS} s"
+                    remedy = "if Redis fails over now, it may be lost; repair the replicas"
+                    _logger.warning("%s: the change was made, but %s: %s", self, lost, remedy)
+                    return
+                time.sleep(0.05)
+                replicas = dict.fromkeys(replicas, -1) | self._replicas()[1]
+        except StateError as error:
+            _logger.warning("%s; it is not known whether replicas of Redis have the change", error)
+
+    def _replicas(self) -> tuple[int, dict[str, int]]:
+        """Return how far the log of Redis is, and how much of it each replica has confirmed."""
+        with self.connection.client() as client:
+            owner = getattr(client, "get_node_from_key", None)  # of a cluster
+            where = {"target_nodes": owner(self._state_key)} if owner else {}
+            role, offset, *rest = client.execute_command("ROLE", **where)
+            if role != b"master":
+                return 0, {}
+            found = {f"{host.decode()}:{port.decode()}": int(at) for host, port, at in rest[0]}
+            if found:  # they are to confirm at once what this connection wrote
+                client.execute_command("WAIT", len(found), 100, **where)
+        return offset, found
+
+    def _fault(self, found: Revision | None, seen: Mapping[str, str]) -> str:
+        """Return why it is not known whether maintenance is on, or an empty string."""
+        if found is None:
+            return f"{self}: {_UNKNOWN}"
+        if not (lost := lost_revision(found.name, seen)):
+            return ""
+        return f"{self}: {fall_back(lost, found.name)} (as seen by {seen[lost]})"
+
+    def _own(self) -> dict[str, str]:
+        return {self._updated.name: "this process"} if self._updated else {}
 
     def read_revision(self) -> Revision | None:
         """Return the present state and its name, or None if the fleet has no state."""
@@ -191,17 +290,21 @@ class RedisStore:
         flag = None if fields.get(b"on") == b"0" else fields.get(b"flag", b"")
         return Revision(name, Snapshot(flag, fields.get(b"list", b"")))
 
-    def write(self, before: Revision | None, snapshot: Snapshot) -> Revision:
+    def write(
+        self, before: Revision | None, snapshot: Snapshot, above: Iterable[str] = ()
+    ) -> Revision:
         """Replace the state that was read before, None if there was none; announce the new one.
 
-        Raises ConflictError if the present state is not `before`, and an error in `snapshot`.
+        The new version is above those of the revisions in `above`. Raises ConflictError if the
+        present state is not `before`, and an error in `snapshot`.
         """
         for value in snapshot:
             if isinstance(value, StateError):
                 raise value
         switch = (b"0", b"") if snapshot.flag is None else (b"1", snapshot.flag)
-        expected, version = (before.name, before.version) if before else ("", 0)
-        name = f"{secrets.token_hex(8)}-{version + 1}"
+        expected = before.name if before else ""
+        version = 1 + max(version_of(name) or 0 for name in (expected, *above))
+        name = f"{secrets.token_hex(8)}-{version}"
         arguments = [expected, self._channel, name, *switch, snapshot.exemptions]
         try:
             with self.connection.client() as client:
@@ -214,24 +317,27 @@ class RedisStore:
         self.revision = Revision(name, snapshot)
         return self.revision
 
-    def acknowledgements(self, seconds: float) -> Iterator[Acknowledgements]:
+    def acknowledgements(
+        self, seconds: float, *, strict: bool = False
+    ) -> Iterator[Acknowledgements]:
         """Yield how far the nodes are, until each holds what `update` left, or `seconds` are over.
 
-        Waits for every node that is live at the start or joins later. A node that ends cleanly is
-        dropped; a node that goes offline still counts. Raises StateError if another process has
-        changed the state since.
+        Waits for every node that is live at the start or joins later; with `strict` also for those
+        that are offline. A node that ends cleanly is dropped; a node that goes offline still
+        counts. Raises StateError if another process has changed the state since.
         """
         deadline = time.monotonic() + seconds
         awaited: set[str] = set()
         while True:
-            status = self.nodes()
-            if self._updated is None or status.revision != self._updated.name:
-                raise StateError(f"{self}: another process has changed the state again; see status")
-            awaited |= {node.name for node in status.nodes if node.health != "offline"}
+            status = self._status_of_update()
+            silent = {node.name for node in status.nodes if node.health == "offline"}
+            awaited |= {node.name for node in status.nodes if strict or node.name not in silent}
             live = [node for node in status.nodes if node.name in awaited]
+            unproven = silent if strict else ()
+            done = {node.name for node in live if node.acknowledged and node.name not in unproven}
             found = Acknowledgements(
-                acknowledged=[node for node in live if node.acknowledged],
-                missing=[node for node in live if not node.acknowledged],
+                acknowledged=[node for node in live if node.name in done],
+                missing=[node for node in live if node.name not in done],
                 offline=[node for node in status.nodes if node.name not in awaited],
             )
             yield found
@@ -242,8 +348,7 @@ class RedisStore:
     def nodes(self) -> FleetStatus:
         """Return the nodes and how far they are."""
         now, records = self._records()
-        with self.connection.client() as client:
-            present = (client.hget(self._state_key, "revision") or b"").decode("latin-1")
+        present = self.present()  # now: a node reports nothing newer than the state that is read
         nodes = [node_of(name, record, now, present) for name, record in records.items()]
         return FleetStatus(now, present, sorted(nodes, key=lambda node: node.name))
 
@@ -253,18 +358,23 @@ class RedisStore:
         pairs = zip(found[::2], found[1::2], strict=True)
         return int(now), {name: record for name, record in pairs if len(name) <= NAME_LIMIT}
 
-    def heartbeat(self, who: NodeIdentity, revision: str, fault: str) -> tuple[str, str]:
+    def present(self) -> str:
+        """Return the name of the present revision; empty if there is none."""
+        with self.connection.client() as client:
+            return (client.hget(self._state_key, "revision") or b"").decode("latin-1")
+
+    def heartbeat(self, who: NodeIdentity, revision: str, fault: str, newest: str = "") -> str:
         """Record that a follower lives, the name of the revision that it has written, and a fault.
 
-        Returns the name of the present revision, and the instance that sent the last heartbeat
-        under this node's name; each is empty if there is none.
+        `newest` names the newest revision that it has seen, if that is another one. Returns the
+        instance that sent the last heartbeat under this node's name, or an empty string.
         """
         shown = printable(fault, FAULT_LIMIT)
-        record = json.dumps({"instance": who.instance, "revision": revision, "fault": shown})
+        report = {"instance": who.instance, "revision": revision, "fault": shown}
+        record = json.dumps(report | {"newest": newest or revision})
         with self.connection.client() as client:
             before = client.eval(_HEARTBEAT, 1, self._nodes_key, who.node, record)
-            present = client.hget(self._state_key, "revision")
-        return (present or b"").decode("latin-1"), report_of(before)["instance"]
+        return report_of(before)["instance"]
 
     def deregister(self, who: NodeIdentity) -> None:
         """Remove a follower from the list, unless another process has taken its name."""
@@ -283,15 +393,28 @@ class RedisStore:
 
     @contextmanager
     def subscribe(self) -> Iterator[Callable[[float], bool]]:
-        """Yield a function that waits for changes, at most some seconds; it tells if any came."""
+        """Yield a function that waits for changes, at most some seconds; it tells if any came.
+
+        If this user may not subscribe, it always waits, and the log says so.
+        """
         with self.connection.client() as client:
             channel = client.pubsub(ignore_subscribe_messages=True)
             try:
-                channel.subscribe(self._channel)
-                channel.get_message(timeout=5)  # raises if this user may not subscribe
-                yield lambda seconds: _wait(channel, seconds)
+                yield partial(_wait, channel) if self._is_told(channel) else _sleep
             finally:
                 channel.close()
+
+    def _is_told(self, channel: Any) -> bool:  # noqa: ANN401 (redis-py's types vary)
+        try:
+            with self.connection.client():  # which translates errors
+                channel.subscribe(self._channel)
+                channel.get_message(timeout=5)
+        except RedisUnreachableError:
+            raise
+        except StateError as error:
+            _logger.warning("%s; changes are seen once a second", error)
+            return False
+        return True
 
 
 def _wait(channel: Any, seconds: float) -> bool:  # noqa: ANN401 (redis-py's types vary)
@@ -300,3 +423,8 @@ def _wait(channel: Any, seconds: float) -> bool:  # noqa: ANN401 (redis-py's typ
     while channel.get_message(timeout=0):
         pass  # several messages at once need one look at the state only
     return True
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False

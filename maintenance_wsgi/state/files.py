@@ -68,15 +68,15 @@ class Directory:
         self._descriptor = self._keep(os.open(path, _PATH_ONLY | os.O_DIRECTORY))
         self._status = os.fstat(self._descriptor)
 
-    def lock(self, name: str = ".") -> None:
+    def lock(self) -> None:
         """Keep other writers out until the directory is closed; readers need no lock.
 
         The lock lies on the directory itself, leaves no file behind and ends with the process. If
         it cannot be taken within 5 s, or the file system has no locks, the write goes ahead: a
-        stuck lock must not keep a site open. With `name`, a file of the directory is locked.
+        stuck lock must not keep a site open.
         """
         with suppress(OSError):
-            descriptor = self.open(name)
+            descriptor = self.open(".")
             if _lock(descriptor):
                 # Closing is not enough: a child that was forked since then has the descriptor too.
                 self._stack.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)
@@ -84,9 +84,9 @@ class Directory:
                 seconds = _LOCK_SECONDS
                 _logger.warning("%s: still locked after %s s; written anyway", self.path, seconds)
 
-    def open(self, name: str) -> int:
+    def open(self, name: str, access: int = os.O_RDONLY) -> int:
         """Return a descriptor of a file that is no link; it is closed with the directory."""
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        flags = access | os.O_NOFOLLOW | os.O_NONBLOCK
         with _acting_with(_narrowed(None, self._status)):
             return self._keep(os.open(name, flags, dir_fd=self._descriptor))
 

@@ -67,6 +67,8 @@ class MaintenanceMode:
 
     def __init__(self, where: str | os.PathLike[str] | Store) -> None:
         self.store: Store = where if isinstance(where, Store) else FileStore(where)
+        if isinstance(self.store, FileStore):
+            _ = self.store.reader  # raises
 
     def is_enabled(self) -> bool:
         """Tell whether maintenance is on now."""
@@ -176,7 +178,9 @@ class MaintenanceMode:
         finally:
             # A child that was forked within the block did not begin it.
             if is_released and process == os.getpid():
-                self._update(lambda found: edits.release(found, holder, lists))
+                found, _ = self._update(lambda found: edits.release(found, holder, lists))
+                if found.flag is None:
+                    _logger.warning("%s: maintenance was off before its block ended", self.store)
 
     def set_exemptions(self, entries: Iterable[str]) -> tuple[Snapshot, Snapshot]:
         """Replace the list; with an empty one no client is exempt.

@@ -2,8 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 
 from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.state import files
@@ -12,34 +11,107 @@ _MARK_NAME = ".maintenance.follow"
 _MARK_LIMIT = 4096  # bytes
 
 
-@contextmanager
-def marked(directory: str, source: str) -> Iterator[None]:
-    """Mark a directory, for the time of a block, as one that follows `source`.
+class Mark:
+    """A follower's claim on a directory: a locked file in it; the lock ends with the process.
 
-    The lock is the mark, and ends with the process. A read-only directory is not marked.
+    The file says what is followed, by which process, and the newest revision that it has seen. It
+    stays when the follower ends: the next one must know if it is shown an older revision.
+
+    Args:
+        directory: it need not exist, and is not marked if it is read-only.
+        source: what is followed, without a secret.
+        shared: whether commands may change the files, because the follower publishes a change.
+
+    Attributes:
+        newest: the newest revision that was seen, once the mark was read; any string.
     """
-    data = f"{source}\n{os.getpid()}\n".encode()
-    with files.open_directory(directory) as opened:
-        mark = opened.entry(_MARK_NAME)
-        with suppress(OSError), mark.replaced(data):
-            pass
-        opened.lock(_MARK_NAME)
-        try:
-            yield
-        finally:
+
+    def __init__(self, directory: str, source: str, *, shared: bool = False) -> None:
+        self._directory = directory
+        self._source = source.encode()
+        self._kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        self.newest: str = ""
+        self._file: int | None = None
+        self._stack = ExitStack()
+
+    def look(self) -> str:
+        """Return what another follower lets the directory follow; empty if that is the same."""
+        with suppress(OSError), files.open_directory(self._directory) as directory:
+            return self._read(directory)[1]
+        return ""
+
+    def claim(self) -> str:
+        """Hold the directory that has the name now; return what `look` returns."""
+        if self._is_held():
+            return ""
+        self.release()
+        with suppress(OSError), ExitStack() as stack:
+            directory = stack.enter_context(files.open_directory(self._directory))
+            is_free, rival = self._read(directory)
+            if not is_free:
+                return rival
+            with directory.entry(_MARK_NAME).replaced(self._content()):
+                pass
+            # If two claim it at once, one of them sees at its next beat that its file is gone.
+            file = directory.open(_MARK_NAME, os.O_RDWR)
+            fcntl.flock(file, self._kind | fcntl.LOCK_NB)
+            # Closing is not enough: a child that was forked has the descriptor too.
+            stack.callback(fcntl.flock, file, fcntl.LOCK_UN)
+            self._file, self._stack = file, stack.pop_all()
+        return ""
+
+    def record(self, newest: str) -> None:
+        """Write down the newest revision, before it is obeyed."""
+        self.newest = newest
+        if self._file is not None:
             with suppress(OSError):
-                if mark.read(_MARK_LIMIT).data == data:  # not that of another follower
-                    with mark.replaced(None):
-                        pass
+                os.pwrite(self._file, self._content(), 0)
+                os.fsync(self._file)
+
+    def release(self) -> None:
+        """Let another follower hold the directory."""
+        self._file = None
+        self._stack.close()
+
+    def _content(self) -> bytes:
+        return b"%b\n%d\n%b\n" % (self._source, os.getpid(), self.newest.encode())
+
+    def _is_held(self) -> bool:
+        with suppress(OSError):
+            there = os.lstat(os.path.join(self._directory, _MARK_NAME))
+            return self._file is not None and os.path.samestat(there, os.fstat(self._file))
+        return False
+
+    def _read(self, directory: files.Directory) -> tuple[bool, str]:
+        """Return whether no follower holds a directory, and what it follows if that differs."""
+        try:
+            is_held, lines = _read(directory, fcntl.LOCK_EX)
+        except FileNotFoundError:
+            return True, ""
+        is_same = lines[0] == self._source
+        if is_same:
+            self.newest = self.newest or b"".join(lines[2:3]).decode("latin-1")
+        return not is_held, _shown(lines[0]) if is_held and not is_same else ""
 
 
 def followed_source(directory: str) -> str:
     """Return what a directory follows, safe to print; an empty string if it follows nothing."""
     with suppress(OSError), files.open_directory(directory) as opened:
-        try:
-            fcntl.flock(opened.open(_MARK_NAME), fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            mark = opened.entry(_MARK_NAME).read(_MARK_LIMIT)
-            source = mark.data.partition(b"\n")[0] if mark.is_own else b""
-            return printable(source, 300) or "an unknown fleet"
+        is_held, lines = _read(opened, fcntl.LOCK_SH)
+        return _shown(lines[0]) if is_held else ""
     return ""
+
+
+def _read(directory: files.Directory, kind: int) -> tuple[bool, list[bytes]]:
+    """Return whether a follower's lock refuses one of this kind, and the lines of its mark."""
+    descriptor, is_held = directory.open(_MARK_NAME), False
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        is_held = True
+    mark = directory.entry(_MARK_NAME).read(_MARK_LIMIT)
+    return is_held, mark.data.split(b"\n") if mark.is_own else [b""]
+
+
+def _shown(source: bytes) -> str:
+    return printable(source, 300) or "an unknown fleet"

@@ -2,10 +2,13 @@
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from maintenance_wsgi.arguments import absolute_path
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.state import files
 from maintenance_wsgi.state.exemptions import LIST_LIMIT, LIST_NAME
@@ -54,13 +57,17 @@ class Store(Protocol):
 
 
 class FileStore:
-    """The state in the two files of a directory; `reader` reads the same files for requests."""
+    """The state in the two files of a directory."""
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self.reader: StateReader = StateReader(directory)
-        self.directory: str = self.reader.directory
-        self.flag_path: str = self.reader.flag_path
-        self.list_path: str = self.reader.list_path
+        self.directory: str = absolute_path("directory", directory)
+        self.flag_path: str = os.path.join(self.directory, FLAG_NAME)
+        self.list_path: str = os.path.join(self.directory, LIST_NAME)
+
+    @cached_property
+    def reader(self) -> StateReader:
+        """Reads the same files for requests; StateError if this user cannot search the place."""
+        return StateReader(self.directory)
 
     def __str__(self) -> str:
         return self.directory
@@ -100,6 +107,17 @@ class FileStore:
                 data = after.exemptions or (b"" if listed.is_linked else None)
                 writes.enter_context(listed.replaced(data))
         return before, after
+
+    def private_files(self) -> list[str]:
+        """Return what to tell of each file that only its owner can read, in an open directory."""
+        found = []
+        with suppress(OSError):
+            is_open = os.stat(self.directory).st_mode & (stat.S_IXGRP | stat.S_IXOTH)
+            for path in filter(os.path.exists, (self.list_path, self.flag_path)):
+                if is_open and not os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH):
+                    remedy = "if the web server runs as another user, run chmod a+r on it"
+                    found.append(f"{path}: only its owner can read it; {remedy}")
+        return found
 
     def _snapshot(self, flag: files.File, listed: files.File) -> Snapshot:
         exemptions = _state_of(listed, self.list_path, LIST_LIMIT)

@@ -1,6 +1,7 @@
 """`run` as people use it: real commands, real signals, a real terminal."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -96,6 +97,36 @@ def test_command_that_succeeds_is_told_though_the_state_cannot_be_restored(var: 
     assert result.exit_code == 1
     assert "'sh' succeeded; maintenance mode may still be on" in result.stderr
     assert f"--dir {var} disable" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "ended", "is_left_on"),
+    [
+        ("rm {}", 1, "'sh' succeeded", False),
+        ("rm {}; exit 3", 3, "'sh' failed with exit status 3", False),
+        ("rm {0}; sleep 2.5; touch {0}", 1, "'sh' succeeded", True),
+        ("rm {}; kill -KILL $$", 137, "'sh' failed with exit status 137", False),
+    ],
+)
+@pytest.mark.parametrize("was_on", [False, True])
+def test_hold_that_was_taken_away_is_told(
+    script: str, code: int, ended: str, var: Path, flag: Path, *, is_left_on: bool, was_on: bool
+) -> None:
+    if was_on:
+        flag.touch()
+    result = invoke_run(var, "sh", "-c", script.format(flag))
+    assert result.exit_code == code
+    taken = "another process or Redis took maintenance mode away: it was off while"
+    assert f"{ended}; but {taken}" in result.stderr
+    assert re.search(r"at the latest since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d \w+\n", result.stderr)
+    assert "stays on" not in result.stderr
+    assert flag.exists() is is_left_on
+
+
+def test_hold_that_was_made_permanent_is_left_on(var: Path, flag: Path) -> None:
+    result = invoke_run(var, COMMAND, "--dir", str(var), "enable")
+    assert (result.exit_code, "took" in result.stderr) == (0, False)
+    assert flag.exists()
 
 
 def test_options_after_the_command_are_its_own(var: Path, tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from maintenance_wsgi.state.ownership import followed_source, marked
+from maintenance_wsgi.state.ownership import Mark, followed_source
 from tests.support.commands import invoke
 from tests.support.mounts import mounted
 from tests.support.needs import need_root
@@ -25,23 +27,34 @@ def mark(var: Path) -> Path:
     return var / ".maintenance.follow"
 
 
+@contextmanager
+def marked(directory: Path, source: str = SOURCE, *, shared: bool = False) -> Iterator[Mark]:
+    claimed = Mark(str(directory), source, shared=shared)
+    assert claimed.claim() == ""
+    try:
+        yield claimed
+    finally:
+        claimed.release()
+
+
 def test_mark_names_the_source_and_the_process_as_long_as_it_is_held(var: Path, mark: Path) -> None:
     assert followed_source(str(var)) == ""
     for _ in range(2):
-        with marked(str(var), SOURCE):
+        with marked(var):
             assert followed_source(str(var)) == followed_source(str(var)) == SOURCE
-            assert mark.read_text() == f"{SOURCE}\n{os.getpid()}\n"
+            assert mark.read_text() == f"{SOURCE}\n{os.getpid()}\n\n"
         assert followed_source(str(var)) == ""
-        assert not mark.exists()
 
 
 def test_mark_of_a_killed_follower_is_none(var: Path) -> None:
     program = """if True:
         import sys, time
-        from maintenance_wsgi.state.ownership import marked
-        with marked(sys.argv[1], "a fleet"):
-            print("ready", flush=True)
-            time.sleep(60)
+        from maintenance_wsgi.state.ownership import Mark
+        mark = Mark(sys.argv[1], "a fleet")
+        mark.claim()
+        mark.record("a revision")
+        print("ready", flush=True)
+        time.sleep(60)
     """
     command = [sys.executable, "-c", program, str(var)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as follower:
@@ -50,20 +63,44 @@ def test_mark_of_a_killed_follower_is_none(var: Path) -> None:
         assert followed_source(str(var)) == "a fleet"
         follower.send_signal(signal.SIGKILL)
     assert followed_source(str(var)) == ""
+    with marked(var, "a fleet") as successor:
+        assert successor.newest == "a revision"
+    with marked(var, "another fleet") as stranger:
+        assert stranger.newest == ""
 
 
-def test_mark_of_an_older_follower_does_not_end_that_of_a_newer_one(var: Path) -> None:
-    older, newer = marked(str(var), "older"), marked(str(var), "newer")
-    older.__enter__()
-    newer.__enter__()
-    older.__exit__(None, None, None)
-    assert followed_source(str(var)) == "newer"
-    newer.__exit__(None, None, None)
+@pytest.mark.parametrize("shared", [False, True])
+def test_directory_has_one_owner(var: Path, *, shared: bool) -> None:
+    second, same = Mark(str(var), "another fleet"), Mark(str(var), SOURCE)
+    with marked(var, shared=shared) as first:
+        for _ in range(2):
+            assert (second.claim(), second.look(), same.claim()) == (SOURCE, SOURCE, "")
+            assert first.claim() == ""
+        assert followed_source(str(var)) == ("" if shared else SOURCE)
+    assert same.claim() == ""
+    assert second.claim() == SOURCE
+    same.release()
+    assert second.claim() == ""
+    second.release()
+
+
+def test_directory_that_was_replaced_is_claimed_again(var: Path, tmp_path: Path) -> None:
+    with marked(var) as claimed:
+        claimed.record("a revision")
+        var.rename(tmp_path / "old")
+        assert claimed.claim() == ""
+        var.mkdir()
+        assert claimed.claim() == ""
+        assert followed_source(str(var)) == SOURCE
+        assert followed_source(str(tmp_path / "old")) == ""
+        (var / ".maintenance.follow").unlink()
+        assert claimed.claim() == ""
+        assert (var / ".maintenance.follow").read_text().endswith("\na revision\n")
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_command_is_refused_unless_it_is_forced(line: str, var: Path, mark: Path) -> None:
-    with marked(str(var), SOURCE):
+    with marked(var):
         result = invoke(*line.split()[:1], "--dir", str(var), *line.split()[1:])
         assert (result.exit_code, result.stdout) == (1, "")
         assert f"{var}: follows {SOURCE}, which would undo the change" in result.stderr
@@ -74,7 +111,7 @@ def test_command_is_refused_unless_it_is_forced(line: str, var: Path, mark: Path
 
 
 def test_what_is_followed_can_be_read(var: Path) -> None:
-    with marked(str(var), SOURCE):
+    with marked(var):
         assert invoke("--dir", str(var), "allow-ips").exit_code == 0
         result = invoke("--dir", str(var), "status")
         assert result.stdout.splitlines()[-1] == f"Follows: {SOURCE}"
@@ -118,7 +155,7 @@ def test_obstacle_in_place_of_the_mark_hides_nothing_and_stops_nothing(
     secret.write_text("a secret")
     making = {"link": mark.symlink_to, "pipe": lambda _: os.mkfifo(mark)}
     making.get(obstacle, lambda _: mark.mkdir())(secret)
-    with marked(str(var), SOURCE):
+    with marked(var):
         assert followed_source(str(var)) in {"", SOURCE}
     assert invoke("--dir", str(var), "enable").exit_code == 0
     assert secret.read_text() == "a secret"
@@ -127,5 +164,5 @@ def test_obstacle_in_place_of_the_mark_hides_nothing_and_stops_nothing(
 def test_directory_that_is_read_only_is_not_marked(var: Path) -> None:
     with mounted(var, "--bind", var):
         run("mount", "-o", "remount,bind,ro", var)
-        with marked(str(var), SOURCE):
+        with marked(var):
             assert followed_source(str(var)) == ""
