@@ -78,5 +78,5 @@ def _is_file(answer: object, environ: WSGIEnvironment) -> bool:
     wrapper = environ.get("wsgi.file_wrapper")
     if isinstance(wrapper, type):
         return isinstance(answer, wrapper)
-    # uWSGI's function returns the file itself, mod_wsgi's an object of its own.
-    return wrapper is not None and (hasattr(answer, "read") or hasattr(answer, "filelike"))
+    # uWSGI's is a function, which returns the file itself.
+    return wrapper is not None and hasattr(answer, "read")

@@ -29,8 +29,9 @@ from maintenance_wsgi.state.users import current_user
 BOOK_NAME = ".maintenance.requests"
 _logger = logging.getLogger("maintenance_wsgi")
 _FIRST_REQUEST, _LAST = 2**62, 2**63 - 1  # bytes
-# A byte's number: the time in units of 4 microseconds, and a serial number, so that no two requests
-# of a process hold the same byte even if the clock is coarse.
+# A byte's number: the time in units of 4 microseconds, and an even serial number. So two requests
+# of a process never hold the same byte, even if the clock is coarse, nor two side by side, which
+# the kernel would take for one lock.
 _SERIAL = 0xFFF
 _TIME = ~_SERIAL
 _SHARED = fcntl.LOCK_SH | fcntl.LOCK_NB
@@ -63,7 +64,7 @@ class Book:
         self._path = path
         self._descriptor = descriptor
         self._process = 0
-        self._serial = itertools.count()
+        self._serial = itertools.count(step=2)
         self._is_warned = False
 
     def join(self) -> None:
@@ -133,12 +134,14 @@ class Book:
 
     def _lock_between(self, first: int, last: int) -> Lock | None:
         # The answer to F_GETLK would leave out what this process holds itself.
-        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, first, last - first + 1, 0)
+        length = 0 if last == _LAST else last - first + 1  # 0: whatever follows
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, first, length, 0)
         found = fcntl.fcntl(self._descriptor, fcntl.F_OFD_GETLK, asked)
         kind, _, start, length, process = struct.unpack(_FLOCK, found)
         if kind == fcntl.F_UNLCK:
             return None
-        return Lock(process, start, start + length - 1 if length else _LAST)
+        end = start + length - 1 if length else _LAST
+        return Lock(process, max(start, first), min(end, last))
 
     def _warn_once(self, error: OSError) -> None:
         if not self._is_warned:
@@ -183,12 +186,11 @@ def describe(running: Iterable[Lock]) -> str:
 
 
 def _age(held: list[Lock]) -> str:
-    if any(lock.last - lock.first > _SERIAL for lock in held):
+    if any(lock.last > lock.first for lock in held):
         return "a lock that is not a request"
-    # The kernel joins two locks that lie side by side.
-    number = sum(lock.last - lock.first + 1 for lock in held)
     began = min(lock.first for lock in held) - _FIRST_REQUEST
     seconds = max(0, time.monotonic_ns() - began) // 1_000_000_000
+    number = len(held)
     return f"{number} requests, the oldest for {seconds} s" if number > 1 else f"1 for {seconds} s"
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,13 +41,17 @@ def orders(var: Path, order: str) -> Iterator[Callable[[], int]]:
             yield lambda: int(database.execute("SELECT count(*) FROM orders").fetchone()[0])
 
 
+def has_reached(least: int, count: Callable[[], int]) -> bool:
+    return count() >= least
+
+
 def count_writes(var: Path, order: str, switches: int) -> tuple[int, int]:
     """Return how many writes there were, and how many of them while the shop was drained."""
     late = 0
     with orders(var, order) as count:
         wait_for(count)
         for number in range(1, switches + 1):
-            wait_for(lambda least=number * REQUESTS_PER_SWITCH: count() >= least)
+            wait_for(partial(has_reached, number * REQUESTS_PER_SWITCH, count))
             drained = invoke("--dir", str(var), "enable", "--drain=20")
             assert drained.exit_code == 0, drained.output
             before = count()

@@ -30,7 +30,7 @@ def shop(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     if not hasattr(_connections, "own"):
         _connections.own = sqlite3.connect(_DATABASE, timeout=30, isolation_level=None)
         _connections.own.execute("PRAGMA synchronous = off")
-    time.sleep(random.choice(_PAUSES))
+    time.sleep(random.choice(_PAUSES))  # noqa: S311 (no secret)
     with _writing:
         _connections.own.execute("INSERT INTO orders VALUES (NULL)")
     start_response("200 OK", [])
@@ -62,7 +62,7 @@ def slow_gate() -> MaintenanceMiddleware:
 
     def look_slowly() -> os.stat_result | None:
         found = look()
-        time.sleep(random.choice(_PAUSES))
+        time.sleep(random.choice(_PAUSES))  # noqa: S311 (no secret)
         return found
 
     counted = replace(counted, look=look_slowly)
