@@ -35,5 +35,5 @@ def wait_for_requests(target: Target) -> None:
             " server"
         )
     if not target.magento:
-        processes = "1 process counts" if found.asked == 1 else f"{found.asked} processes count"
-        target.tell(f"Drained: {processes} requests, and no earlier one still runs")
+        counting = f"processes that count: {found.counting}"
+        target.tell(f"Drained: no earlier request still runs ({counting})")

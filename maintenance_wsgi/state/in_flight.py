@@ -53,7 +53,7 @@ class Lock(NamedTuple):
 class Draining(NamedTuple):
     """How many processes count their requests, and the earlier requests that still run."""
 
-    asked: int
+    counting: int
     running: list[Lock]
 
 
@@ -96,28 +96,42 @@ class Book:
         except OSError:
             pass
 
+    def running(self) -> list[Lock]:
+        """Return the requests that run now, also those of this process."""
+        return list(self._held(_FIRST_REQUEST, _LAST))
+
+    def remaining(self, earlier: Iterable[Lock]) -> list[Lock]:
+        """Return which of the requests that ran earlier still run."""
+        return [left for lock in earlier for left in self._held(lock.first, lock.last)]
+
+    def counting(self, running: Iterable[Lock] = ()) -> int:
+        """Return how many processes count here; this one only if one of its requests is running.
+
+        The command may run inside of an application that has been loaded and serves nothing.
+        """
+        holders = {lock.process or lock.first for lock in self._held(0, _FIRST_REQUEST - 1)}
+        return len(holders - ({os.getpid()} - {lock.process for lock in running}))
+
     def drain(self, seconds: float) -> Iterator[Draining]:
         """Yield how far the requests of this moment are; the first answer finds them.
 
         Ends when none is left, or when `seconds` are over. Ask after the flag is in place: a later
-        request is counted as well, but finds the flag. The calling process's own requests count.
+        request is counted as well, but finds the flag.
 
         Raises:
             StateError: no process counts its requests here.
         """
         deadline = time.monotonic() + seconds
-        running = list(self._held(_FIRST_REQUEST, _LAST))
-        holders = {lock.process or lock.first for lock in self._held(0, _FIRST_REQUEST - 1)}
-        # The command may run inside of an application that has been loaded and serves nothing.
-        asked = len((holders - {os.getpid()}) | {lock.process for lock in running})
-        if not asked:
+        running = self.running()
+        counting = self.counting(running)
+        if not counting:
             raise _uncounted(self._path)
         while True:
-            yield Draining(asked, running)
+            yield Draining(counting, running)
             if not running or time.monotonic() >= deadline:
                 return
             time.sleep(_POLL_SECONDS)
-            running = [left for lock in running for left in self._held(lock.first, lock.last)]
+            running = self.remaining(running)
 
     def _held(self, first: int, last: int) -> Iterator[Lock]:
         """Yield the locks between two bytes: the kernel names one, and we look on both sides."""
