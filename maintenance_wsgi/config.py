@@ -101,6 +101,14 @@ def _seconds_or_none(name: str, value: str) -> int | None:
     return int(value)
 
 
+def _boolean(name: str, value: str) -> bool:
+    if value.lower() not in _BOOLEANS:
+        raise ConfigError(f"{name}: {value!r} is not a yes or no; use 1 or 0")
+    return _BOOLEANS[value.lower()]
+
+
+_BOOLEANS = {"1": True, "true": True, "yes": True, "on": True}
+_BOOLEANS |= {"0": False, "false": False, "no": False, "off": False}
 _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "dir": _string,
     "trusted_proxies": _list,
@@ -109,4 +117,5 @@ _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "retry_after": _seconds_or_none,
     "page": _string,
     "cors_origins": _list,
+    "drain": _boolean,
 }

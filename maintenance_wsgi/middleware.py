@@ -24,8 +24,10 @@ from maintenance_wsgi.errors import ConfigError, ConfigTypeError
 from maintenance_wsgi.gate import Gate, Outcome
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
+from maintenance_wsgi.response.counted import CountedApplication
 from maintenance_wsgi.response.exempt import start_exempt_client, start_exempt_path
 from maintenance_wsgi.response.unavailable import UnavailableResponse
+from maintenance_wsgi.state.in_flight import open_book
 from maintenance_wsgi.state.mode import MaintenanceMode
 from maintenance_wsgi.state.reader import StateReader
 from maintenance_wsgi.state.store import FileStore
@@ -52,6 +54,8 @@ class MaintenanceMiddleware:
         page: an HTML file, or a directory with `page.html` and `page.<language>.html`, in place
             of the built-in page; see `maintenance_wsgi.response.templates`.
         cors_origins: origins (`https://shop.example`, or `*`) whose scripts may read the 503.
+        drain: count the requests in flight, so that `enable --drain` can wait until the earlier
+            ones have ended. An answer that is neither a list nor a tuple ends with its `close()`.
 
     Attributes:
         options: the arguments that the admin command needs.
@@ -59,7 +63,7 @@ class MaintenanceMiddleware:
     Raises:
         ConfigError: an argument is not valid; the message names it.
         ConfigTypeError: an argument has the wrong type; the message names it.
-        StateError: this user cannot search the directory.
+        StateError: this user cannot search the directory, or with `drain` not make a file there.
     """
 
     def __init__(  # noqa: PLR0913 (the options of the product; all but two by keyword)
@@ -73,9 +77,12 @@ class MaintenanceMiddleware:
         retry_after: int | None = 300,
         page: str | os.PathLike[str] | None = None,
         cors_origins: Iterable[str] = (),
+        drain: bool = False,
     ) -> None:
         if retry_after is not None:
             validate_seconds("retry_after", retry_after)
+        if not isinstance(drain, bool):
+            raise ConfigTypeError(f"drain: {drain!r} is not a bool; pass True or False")
         proxies = string_tuple("trusted_proxies", trusted_proxies)
         paths = string_tuple("exempt_paths", exempt_paths)
         page = None if page is None else absolute_path("page", page)
@@ -87,6 +94,9 @@ class MaintenanceMiddleware:
         self.options: Options = Options(where, proxies, client_ip_header, paths, page)
         self._warn = ProxyWarnings(resolver, self.options)
         self._application = self._load(application)
+        self._look, self._let_in = self._reader.flag, self._application
+        if drain:
+            self._look, self._let_in = self._reader.flag_if_last_on, self._counted()
         if _logger.disabled:
             fault = "it is disabled; set disable_existing_loggers to False in Django's LOGGING"
             warnings.warn(f"logger 'maintenance_wsgi': {fault}", stacklevel=2)
@@ -123,9 +133,9 @@ class MaintenanceMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request: by the application, or with the 503."""
-        flag = self._reader.flag()
+        flag = self._look()
         if flag is None:
-            return self._application(environ, start_response)
+            return self._let_in(environ, start_response)
         decision = self._gate.decide(environ, flag)
         if decision.outcome is _EXEMPT_PATH:
             return self._application(environ, partial(start_exempt_path, start_response))
@@ -134,7 +144,7 @@ class MaintenanceMiddleware:
             return self._application(environ, partial(start_exempt_client, start_response))
         resolution, window = decision.resolution, decision.window
         if resolution is None or window is None:
-            return self._application(environ, start_response)
+            return self._let_in(environ, start_response)
         self._warn(environ, resolution)
         return self._unavailable(environ, start_response, window, resolution.client)
 
@@ -145,6 +155,12 @@ class MaintenanceMiddleware:
         logged-in users.
         """
         return explain(environ, self._gate)
+
+    def _counted(self) -> WSGIApplication:
+        book = open_book(self._reader.directory, create=True)
+        book.join()
+        is_exempt = self._gate.exempt_paths.match if self.options.exempt_paths else None
+        return CountedApplication(self._application, book, self._reader.flag, self, is_exempt)
 
     def _load(self, application: WSGIApplication | str) -> WSGIApplication:
         if isinstance(application, str):

@@ -50,6 +50,7 @@ class Target:
     fleet: str = ""
     wait: int | None = None  # seconds
     strict: bool = False
+    drain: int | None = None  # seconds
     quiet: bool = False
     framework: tuple[str, Callable[[], object]] | None = None  # its application's name and loader
     force: bool = False
@@ -96,8 +97,10 @@ class Target:
 
         A directory that follows a fleet is refused if the command `changes` it.
         """
-        if self.wait == 0:
-            raise click.BadParameter("0 is too short; use 1 or more seconds", param_hint="'--wait'")
+        for name, seconds in {"--wait": self.wait, "--drain": self.drain}.items():
+            if seconds == 0:
+                fault = "0 is too short; use 1 or more seconds"
+                raise click.BadParameter(fault, param_hint=f"'{name}'")
         store = self.open_redis(create=create)
         if self.wait is not None and store is None:
             raise click.UsageError("--wait needs --redis")

@@ -15,6 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from maintenance_wsgi.cli.app import Target, main, warn
+from maintenance_wsgi.cli.drain import drain_option, wait_for_requests
 from maintenance_wsgi.cli.fleet import change_options, wait_for_nodes
 from maintenance_wsgi.cli.params import WindowOptions, window_options
 from maintenance_wsgi.cli.switch import warn_of_entries
@@ -49,6 +50,7 @@ def _in_path(_ctx: object, _option: object, typed: str) -> list[CompletionItem]:
     "--disable-on-failure", is_flag=True, help="Switch maintenance mode off even if COMMAND fails."
 )
 @window_options
+@drain_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, shell_complete=_in_path)
 @change_options
 def run(
@@ -77,6 +79,7 @@ def run(
         with mode.window(**options, disable_on_failure=disable_on_failure) as switched_on:
             _report_start(target, switched_on=switched_on)
             wait_for_nodes(target)
+            wait_for_requests(target)
             ended = _run(command, mode)
             if ended.status:
                 click.get_current_context().exit(ended.status)

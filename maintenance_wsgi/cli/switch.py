@@ -13,6 +13,7 @@ import click
 
 from maintenance_wsgi.cli import fleet
 from maintenance_wsgi.cli.app import Target, main, quiet_option, warn, with_target
+from maintenance_wsgi.cli.drain import drain_option, wait_for_requests
 from maintenance_wsgi.cli.params import NONE, WindowOptions, ip, ip_error, ip_option, window_options
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
@@ -27,6 +28,7 @@ from maintenance_wsgi.state.users import user_name
 @main.command()
 @window_options
 @click.option("--add-ip", type=ip, metavar="IP", multiple=True, help="Append to the list.")
+@drain_option
 @fleet.change_options
 def enable(target: Target, *, add_ip: tuple[str, ...], **options: Unpack[WindowOptions]) -> None:
     """Switch maintenance mode on.
@@ -44,6 +46,7 @@ def enable(target: Target, *, add_ip: tuple[str, ...], **options: Unpack[WindowO
     _report(target, mode.store, change, options["exemptions"])
     _warn_of_private_files(mode)
     fleet.wait_for_nodes(target)
+    wait_for_requests(target)
 
 
 @main.command()

@@ -82,6 +82,10 @@ class StateReader:
             self._log_change(enabled=flag is not None)
         return flag
 
+    def flag_if_last_on(self) -> os.stat_result | None:
+        """Return what `flag` returns; None without a look if the last one found maintenance off."""
+        return self.flag() if self._last_flag else None
+
     def _is_removed(self) -> bool:
         """Look a second time for a flag that was there, and for its directory."""
         try:

@@ -30,6 +30,8 @@ VALUES = [
     pytest.param("retry_after", "None", None, id="no-retry-after"),
     pytest.param("page", "response/pages/page.html", "response/pages/page.html"),
     pytest.param("cors_origins", "https://shop.example", ["https://shop.example"]),
+    pytest.param("drain", "1", True, id="drain"),
+    pytest.param("drain", "False", False, id="no-drain"),
 ]
 MISTAKES = [
     pytest.param("trusted_proxy", "10.0.0.1", "did you mean {trusted_proxies}?", id="mistyped"),
@@ -38,6 +40,8 @@ MISTAKES = [
     pytest.param("paeg", "1", "did you mean {page}?", id="letters-exchanged"),
     pytest.param("cors_origin", "1", "did you mean {cors_origins}?", id="singular"),
     pytest.param("retry_after", "5m", "'5m' is not a number of seconds; use 300, or none", id="5m"),
+    pytest.param("drain", "2", "'2' is not a yes or no; use 1 or 0", id="drain-2"),
+    pytest.param("drain", "ja", "'ja' is not a yes or no; use 1 or 0", id="drain-ja"),
     pytest.param("retry_after", "-1", "'-1' is not a number of seconds", id="negative"),
     pytest.param("retry_after", "1_000", "'1_000' is not a number of seconds", id="underscore"),
     pytest.param("retry_after", "٣٠٠", "'٣٠٠' is not a number of seconds", id="unicode-digits"),

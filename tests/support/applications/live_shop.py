@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from wsgiref.types import StartResponse, WSGIEnvironment
 from wsgiref.util import FileWrapper
@@ -11,6 +11,12 @@ from wsgiref.util import FileWrapper
 from werkzeug.wsgi import get_input_stream
 
 from maintenance_wsgi import MaintenanceMiddleware, wrap
+
+
+def slow_stream(seconds: float) -> Iterator[bytes]:
+    yield b"%d" % os.getpid()
+    time.sleep(seconds)
+    yield b"."
 
 
 def shop(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -22,6 +28,10 @@ def shop(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
         wrap_file = environ.get("wsgi.file_wrapper", FileWrapper)
         file: Iterable[bytes] = wrap_file(Path(__file__).open("rb"))  # noqa: SIM115 (whoever sends it closes it)
         return file
+    if path == "/slow":
+        time.sleep(float(environ["QUERY_STRING"]))
+    if path == "/slow-stream":
+        return slow_stream(float(environ["QUERY_STRING"]))
     if path == "/upload":
         return [b"%d" % len(get_input_stream(environ).read())]
     if path == "/peer":

@@ -1,0 +1,222 @@
+"""Requests in flight, in a book that the kernel keeps: a process that is killed is out of it.
+
+One empty file holds record locks (fcntl(2)) and nothing else. A process that counts its requests
+holds a byte below 2**62. Each request holds a byte from there on, whose number tells when it began.
+All these locks are shared, and none is waited for. The command only asks who holds what: if it
+locked a byte, a request could not be counted.
+
+If a process closes any descriptor of a file, it loses all its locks there. So a process opens the
+book once, for the middleware and the command alike, and keeps it open.
+"""
+
+import errno
+import fcntl
+import itertools
+import logging
+import os
+import struct
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from maintenance_wsgi.errors import StateError
+from maintenance_wsgi.grammar import printable
+from maintenance_wsgi.state import files
+from maintenance_wsgi.state.users import current_user
+
+BOOK_NAME = ".maintenance.requests"
+_logger = logging.getLogger("maintenance_wsgi")
+_FIRST_REQUEST, _LAST = 2**62, 2**63 - 1  # bytes
+# A byte's number: the time in units of 4 microseconds, and an even serial number. So two requests
+# of a process never hold the same byte, even if the clock is coarse, nor two side by side, which
+# the kernel would take for one lock.
+_SERIAL = 0xFFF
+_TIME = ~_SERIAL
+_SHARED = fcntl.LOCK_SH | fcntl.LOCK_NB
+_FLOCK = "hhqqi4x"  # type, whence, start, length, process: Linux' `struct flock`
+_MAX_LOCKS = 20_000  # a local user may hold any number; finding them all takes the square of it
+_POLL_SECONDS = 0.01
+_NAME_LIMIT = 64
+_REMOVABLE = {errno.ELOOP, errno.EINVAL, errno.EMLINK}
+
+
+class Lock(NamedTuple):
+    """Bytes that a process holds; `process` is 0 or less if it has no number here."""
+
+    process: int
+    first: int
+    last: int
+
+
+class Draining(NamedTuple):
+    """How many processes count their requests, and the earlier requests that still run."""
+
+    counting: int
+    running: list[Lock]
+
+
+class Book:
+    """The requests in flight of a directory. Made by `open_book`, once in a process."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self._process = 0
+        self._serial = itertools.count(step=2)
+        self._is_warned = False
+
+    def join(self) -> None:
+        """Let this process be one that counts, as long as it lives."""
+        try:
+            byte = int.from_bytes(os.urandom(7))
+            fcntl.lockf(self._descriptor, _SHARED, 1, byte)
+            self._process = os.getpid()
+        except OSError as error:
+            self._warn_once(error)
+
+    def begin(self) -> int:
+        """Count a request; return what ends it. It never waits, and never raises."""
+        serial = next(self._serial) & _SERIAL
+        request = _FIRST_REQUEST | time.monotonic_ns() & _TIME | serial
+        try:
+            fcntl.lockf(self._descriptor, _SHARED, 1, request)
+        except OSError as error:  # a local user has locked the file
+            self._warn_once(error)
+        # A forked child has none of its parent's locks. Not every server runs Python's fork hooks.
+        if self._process != os.getpid():
+            self.join()
+        return request
+
+    def end(self, request: int) -> None:
+        """Take a request out of the book; nothing happens if it is not there."""
+        try:  # noqa: SIM105 (suppress takes a fifth of all the time that counting takes)
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, request)
+        except OSError:
+            pass
+
+    def running(self) -> list[Lock]:
+        """Return the requests that run now, also those of this process."""
+        return list(self._held(_FIRST_REQUEST, _LAST))
+
+    def remaining(self, earlier: Iterable[Lock]) -> list[Lock]:
+        """Return which of the requests that ran earlier still run."""
+        return [left for lock in earlier for left in self._held(lock.first, lock.last)]
+
+    def counting(self, running: Iterable[Lock] = ()) -> int:
+        """Return how many processes count here; this one only if one of its requests is running.
+
+        The command may run inside of an application that has been loaded and serves nothing.
+        """
+        holders = {lock.process or lock.first for lock in self._held(0, _FIRST_REQUEST - 1)}
+        return len(holders - ({os.getpid()} - {lock.process for lock in running}))
+
+    def drain(self, seconds: float) -> Iterator[Draining]:
+        """Yield how far the requests of this moment are; the first answer finds them.
+
+        Ends when none is left, or when `seconds` are over. Ask after the flag is in place: a later
+        request is counted as well, but finds the flag.
+
+        Raises:
+            StateError: no process counts its requests here.
+        """
+        deadline = time.monotonic() + seconds
+        running = self.running()
+        counting = self.counting(running)
+        if not counting:
+            raise _uncounted(self._path)
+        while True:
+            yield Draining(counting, running)
+            if not running or time.monotonic() >= deadline:
+                return
+            time.sleep(_POLL_SECONDS)
+            running = self.remaining(running)
+
+    def _held(self, first: int, last: int) -> Iterator[Lock]:
+        """Yield the locks between two bytes: the kernel names one, and we look on both sides."""
+        gaps, number = [(first, last)], 0
+        while gaps:
+            first, last = gaps.pop()
+            if first > last or (found := self._lock_between(first, last)) is None:
+                continue
+            yield found
+            number += 1
+            if number > _MAX_LOCKS:
+                raise StateError(f"{self._path}: too many locks; find their holder in /proc/locks")
+            gaps += [(first, found.first - 1), (found.last + 1, last)]
+
+    def _lock_between(self, first: int, last: int) -> Lock | None:
+        # The answer to F_GETLK would leave out what this process holds itself.
+        length = 0 if last == _LAST else last - first + 1  # 0: whatever follows
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, first, length, 0)
+        found = fcntl.fcntl(self._descriptor, fcntl.F_OFD_GETLK, asked)
+        kind, _, start, length, process = struct.unpack(_FLOCK, found)
+        if kind == fcntl.F_UNLCK:
+            return None
+        end = start + length - 1 if length else _LAST
+        return Lock(process, max(start, first), min(end, last))
+
+    def _warn_once(self, error: OSError) -> None:
+        if not self._is_warned:
+            self._is_warned = True
+            remedy = "find who holds a lock on it in /proc/locks"
+            fault = f"requests are not counted ({error.strerror}); {remedy}"
+            _logger.warning("%s: %s", self._path, fault)
+
+
+_books: dict[tuple[int, int], Book] = {}  # by device and inode; a process must have one of each
+
+
+def open_book(directory: str, *, create: bool = False) -> Book:
+    """Return this process's book of a directory, which is opened now or was before.
+
+    Raises:
+        StateError: the file cannot be opened; or it is missing, and is not to be created.
+    """
+    path = os.path.join(directory, BOOK_NAME)
+    try:
+        with files.open_directory(directory) as opened:
+            if book := _books.get(opened.identity(BOOK_NAME)):
+                return book
+            descriptor = opened.keep(BOOK_NAME, create=create)
+    except OSError as error:
+        if isinstance(error, files.NOT_FOUND) and not create:
+            raise _uncounted(path) from None
+        remedy = "remove it" if error.errno in _REMOVABLE else f"as its owner, run: touch {path}"
+        raise StateError(
+            f"{path}: {current_user()} cannot open it ({error.strerror}); {remedy}"
+        ) from error
+    status = os.fstat(descriptor)
+    return _books.setdefault((status.st_dev, status.st_ino), Book(path, descriptor))
+
+
+def describe(running: Iterable[Lock]) -> str:
+    """Return the processes whose requests run, with their number and the age of the oldest."""
+    by_process: dict[int, list[Lock]] = {}
+    for lock in running:
+        by_process.setdefault(lock.process, []).append(lock)
+    return "; ".join(f"{_name(process)}: {_age(held)}" for process, held in by_process.items())
+
+
+def _age(held: list[Lock]) -> str:
+    if any(lock.last > lock.first for lock in held):
+        return "a lock that is not a request"
+    began = min(lock.first for lock in held) - _FIRST_REQUEST
+    seconds = max(0, time.monotonic_ns() - began) // 1_000_000_000
+    number = len(held)
+    return f"{number} requests, the oldest for {seconds} s" if number > 1 else f"1 for {seconds} s"
+
+
+def _name(process: int) -> str:
+    if process <= 0:
+        return "a process of another container or machine"
+    with suppress(OSError):
+        name = Path(f"/proc/{process}/comm").read_bytes().strip()
+        return f"process {process} ({printable(name, _NAME_LIMIT)})"
+    return f"process {process}"
+
+
+def _uncounted(path: str) -> StateError:
+    fault = "no application counts its requests here"
+    return StateError(f"{os.path.dirname(path)}: {fault}; construct it with drain=True")
