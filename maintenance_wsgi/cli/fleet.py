@@ -37,8 +37,8 @@ _wait_option = target_option(
     "--wait",
     type=seconds,
     metavar="SECONDS",
-    help="With --redis: wait up to this many seconds until all nodes have acknowledged;"
-    " exit with 1 if one has not.",
+    help="With --redis: wait up to this many seconds until all nodes have acknowledged, with"
+    " --verify [30] until all answers are right, with both for each; otherwise exit with 1.",
 )
 _force_option = target_option(
     "--force", is_flag=True, help="Exempt /0, or change a directory that follows a fleet."

@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from maintenance_wsgi.cli.app import Target, main, warn
 from maintenance_wsgi.cli.fleet import change_options, wait_for_nodes
 from maintenance_wsgi.cli.params import WindowOptions, window_options
-from maintenance_wsgi.cli.switch import warn_of_entries
+from maintenance_wsgi.cli.switch import verify, verify_option, warn_of_entries
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
 
@@ -40,6 +40,7 @@ def _in_path(_ctx: object, _option: object, typed: str) -> list[CompletionItem]:
 )
 @window_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, shell_complete=_in_path)
+@verify_option
 @change_options
 def run(
     target: Target,
@@ -67,6 +68,7 @@ def run(
         with mode.window(**options, disable_on_failure=disable_on_failure) as switched_on:
             _report_start(target, switched_on=switched_on)
             wait_for_nodes(target)
+            verify(target, on=True)
             _run(command)
             finished = True
     except subprocess.CalledProcessError as failure:
@@ -81,6 +83,16 @@ def run(
             warn(f"{name} succeeded; maintenance mode may still be on; {_remedy(target)}")
         elif switched_on and not disable_on_failure:
             warn(f"{name} was not run; maintenance mode stays on; {_remedy(target)}")
+        raise
+    if target.verify and not mode.is_enabled():  # another run may keep it on
+        _verify_end(target, name)
+
+
+def _verify_end(target: Target, name: str) -> None:
+    try:
+        verify(target, on=False)
+    except click.ClickException:
+        warn(f"{name} succeeded; maintenance mode was switched off, but not for every visitor")
         raise
 
 
