@@ -139,7 +139,7 @@ def _fault(visit: Visit, *, on: bool) -> tuple[str, str, str]:
     if all(answer.is_right(on=on) for answer in answers[_TIMES:]):
         seen += ", and none with a random query, so a cache serves what it stored"
         remedy = "purge that cache"
-    elif first.marks:
+    elif first.marks and not on:
         remedy = "switch off the other application or directory that sends it, too"
     elif first.status >= _SERVER_ERROR:
         seen += ", which a proxy or a server makes in place of the application"
