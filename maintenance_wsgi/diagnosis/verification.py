@@ -130,13 +130,13 @@ def faults(site: Site, visits: Sequence[Visit], *, on: bool) -> Iterator[str]:
 def _fault(visit: Visit, *, on: bool) -> tuple[str, str, str]:
     """Return which answers are wrong, what they are, and the remedy."""
     answers, wrong = visit.answers, visit.wrong(on=on)
-    if fault := answers[-1].fault:
+    if fault := wrong[0].fault:
         remedy = "start the server there, or correct the addresses of the host"
         if fault.startswith("certificate"):
             remedy = "install one for this name, or use the name that it is for"
         return f"request {len(answers)} of {2 * _TIMES}", f"got no answer ({fault})", remedy
     first, seen = wrong[0], f"are {wrong[0]}"
-    if all(answer.is_right(on=on) for answer in answers[_TIMES:]):
+    if answers[_TIMES:] and all(answer.is_right(on=on) for answer in answers[_TIMES:]):
         seen += ", and none with a random query, so a cache serves what it stored"
         remedy = "purge that cache"
     elif first.marks and not on:
@@ -152,7 +152,8 @@ def _fault(visit: Visit, *, on: bool) -> tuple[str, str, str]:
         remedy = (
             "let the application there read this directory, or use the URL of the one that does"
         )
-    return f"{len(wrong)} of {len(answers)} answers", seen, remedy
+    missing = bool(answers[-1].fault)
+    return f"{len(wrong) - missing} of {len(answers) - missing} answers", seen, remedy
 
 
 def _addresses(site: Site) -> list[str]:

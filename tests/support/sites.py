@@ -5,8 +5,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from socket import AF_INET6
 from socketserver import BaseRequestHandler, ThreadingTCPServer
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import WSGIApplication
 
 from maintenance_wsgi import MaintenanceMiddleware
@@ -21,13 +22,18 @@ class _QuietHandler(WSGIRequestHandler):
         pass
 
 
+class _IPv6Server(WSGIServer):
+    address_family = AF_INET6
+
+
 @contextmanager
 def gated(
     var: Path, host: str = "127.0.0.1", port: int = 0, application: WSGIApplication = shop
 ) -> Iterator[int]:
     """Serve the shop behind a gate; yield the port."""
     middleware = MaintenanceMiddleware(application, var)
-    with make_server(host, port, middleware, handler_class=_QuietHandler) as server:
+    kind = _IPv6Server if ":" in host else WSGIServer
+    with make_server(host, port, middleware, kind, _QuietHandler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
