@@ -60,7 +60,7 @@ REFUSED = [
     "enable --retry-after=¤",
     "enable --verify=¤",
     "enable --verify=http://¤/",
-    "enable --wait=1 --verify=http://127.0.0.1:1/¤",
+    "enable -q --wait=1 --verify=http://127.0.0.1:1/¤",
     "disable --ip=¤",
     "status --json=¤",
     "allow-ips ¤ 203.0.113.7¤",
