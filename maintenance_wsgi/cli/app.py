@@ -23,6 +23,7 @@ from maintenance_wsgi.state.ownership import followed_source
 
 if TYPE_CHECKING:
     from maintenance_wsgi.config import Options
+    from maintenance_wsgi.diagnosis.verification import Site
     from maintenance_wsgi.fleet.store import RedisStore
 
 _PROGRAM = "maintenance-wsgi"
@@ -30,7 +31,7 @@ PATH = click.Path(readable=False)  # a directory that cannot be listed will do
 _MAGENTO_NAMES = ("allow-ips", "disable", "enable", "status")
 # The module of each command, which is imported when the command is called: a start must be quick.
 _MODULES = dict.fromkeys(_MAGENTO_NAMES, "switch") | {"follow": "fleet", "run": "run"}
-_MODULES |= dict.fromkeys(("check", "explain"), "diagnosis")
+_MODULES |= dict.fromkeys(("check", "explain", "preview"), "diagnosis")
 _NAMES_ELSEWHERE = {"up": "disable", "off": "disable", "stop": "disable", "list": "allow-ips"}
 _NAMES_ELSEWHERE |= dict.fromkeys(("down", "on", "start"), "enable")
 _NAMES_ELSEWHERE |= {"add": "allow-ips --add", "remove": "allow-ips --remove"}
@@ -51,6 +52,7 @@ class Target:
     wait: int | None = None  # seconds
     strict: bool = False
     drain: int | None = None  # seconds
+    verify: "Site | None" = None
     quiet: bool = False
     framework: tuple[str, Callable[[], object]] | None = None  # its application's name and loader
     force: bool = False
@@ -102,10 +104,10 @@ class Target:
                 fault = "0 is too short; use 1 or more seconds"
                 raise click.BadParameter(fault, param_hint=f"'{name}'")
         store = self.open_redis(create=create)
-        if self.wait is not None and store is None:
-            raise click.UsageError("--wait needs --redis")
-        if self.strict and self.wait is None:
-            raise click.UsageError("--strict needs --wait")
+        if self.wait is not None and store is None and self.verify is None:
+            raise click.UsageError("--wait needs --redis or --verify")
+        if self.strict and (self.wait is None or store is None):
+            raise click.UsageError("--strict needs --redis and --wait")
         if "dir" in self.typed and store is not None:
             raise click.UsageError(
                 "--dir and --redis exclude each other; use --redis='' to change only this directory"

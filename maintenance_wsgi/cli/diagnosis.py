@@ -1,9 +1,11 @@
-"""The commands that tell why: explain one request, check what would go wrong."""
+"""The commands that tell why, and what visitors get: explain, check, preview."""
 
 import json
 import pwd
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -18,6 +20,8 @@ from maintenance_wsgi.gate import Gate
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
+from maintenance_wsgi.response.unavailable import UnavailableResponse
+from maintenance_wsgi.state.mode import MaintenanceMode
 from maintenance_wsgi.state.reader import StateReader
 
 
@@ -28,13 +32,15 @@ def _option(name: str, metavar: str, help_text: str, **settings: Any) -> params.
     return click.option(*name.split(), metavar=metavar, help=help_text, **settings)
 
 
+_page_option = _option("--page", "PATH", "The middleware's page, a file or a directory.", type=PATH)
+
+
 def _middleware_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of the middleware, and what `with_target` gives."""
     proxy = _option("--trusted-proxy trusted_proxies", "PROXY", "A trusted proxy.", multiple=True)
     header = _option("--client-ip-header", "NAME", "The middleware's client_ip_header.")
     path = _option("--exempt-path exempt_paths", "PATH", "An exempt path.", multiple=True)
-    page = _option("--page", "PATH", "The middleware's page, a file or a directory.", type=PATH)
-    return proxy(header(path(page(with_target(command)))))
+    return proxy(header(path(_page_option(with_target(command)))))
 
 
 def _assumed(target: Target, directory: str, given: dict[str, Any]) -> tuple[Options, str]:
@@ -123,3 +129,39 @@ def check(target: Target, *, user: str | None, **given: Any) -> None:  # noqa: A
         remedy = "name the web server's user, for example --user www-data"
         raise click.UsageError(f"root can read everything, which proves nothing; {remedy}")
     click.echo(printable(f"{directory}: no fault found, for {server_user.name}", LINE_LIMIT))
+
+
+@main.command(short_help="Print the answer that a visitor would get.")
+@_option("--accept", "TYPES", "The visitor's Accept header.", default="text/html")
+@_option("--lang", "LANGUAGES", "The visitor's Accept-Language header, for example de.")
+@click.option("--overdue", is_flag=True, help="Show a planned end that is in the past.")
+@click.option("-i", "--include", is_flag=True, help="Print the status line and the fields, too.")
+@_page_option
+@with_target
+def preview(  # noqa: PLR0913 (what an operator can choose)
+    target: Target, *, accept: str, lang: str | None, overdue: bool, include: bool, page: str | None
+) -> None:
+    """Print the answer that a visitor would get, byte for byte.
+
+    Its message, planned end and so on are those of the flag if maintenance is on. Without --page,
+    the page is that of MAINTENANCE_PAGE or of the application.
+
+    \b
+    Example:
+      maintenance-wsgi preview --lang de > 503.html
+    """
+    window = MaintenanceMode(target.directory()).status().window
+    if overdue:
+        window = replace(window, until=datetime.fromtimestamp(0, UTC))
+    application = target.application
+    known = application._asdict() if application else options_from_environ()
+    answer = UnavailableResponse(known.get("retry_after", 300), page or known.get("page"), ())
+    head: list[str] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], *_: object) -> Any:  # noqa: ANN401 (PEP 3333)
+        head.append(f"HTTP/1.1 {status}\r\n")
+        head.extend(f"{name}: {value}\r\n" for name, value in headers)
+
+    environ = {"HTTP_ACCEPT": accept, "HTTP_ACCEPT_LANGUAGE": lang or ""}
+    body = b"".join(answer(environ, start_response, window, None))
+    click.echo((f"{''.join(head)}\r\n".encode("latin-1") if include else b"") + body, nl=False)

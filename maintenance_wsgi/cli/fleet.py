@@ -41,8 +41,8 @@ _wait_option = target_option(
     "--wait",
     type=seconds,
     metavar="SECONDS",
-    help="With --redis: wait up to this many seconds until all nodes have acknowledged;"
-    " exit with 1 if one has not.",
+    help="With --redis: wait up to this many seconds until all nodes have acknowledged, with"
+    " --verify [30] until all answers are right, with both for each; otherwise exit with 1.",
 )
 _strict_option = target_option(
     "--strict", is_flag=True, help="With --wait: nodes that are offline count as missing."

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -14,6 +14,9 @@ from maintenance_wsgi.networks import parse_forwarded_address
 from maintenance_wsgi.request.client_ip import is_unix_peer
 from maintenance_wsgi.state.exemptions import quoted
 from maintenance_wsgi.state.flag import NO_END
+
+if TYPE_CHECKING:
+    from maintenance_wsgi.diagnosis.verification import Site
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 NONE = "none"
@@ -81,6 +84,17 @@ def peer(value: str) -> str:
         remedy = "use the address that the server sees, or '' for a Unix socket"
         raise click.BadParameter(f"'{printable(value)}' is not an IP address; {remedy}")
     return value
+
+
+def site(value: str) -> "Site":
+    """Return the site that a URL names."""
+    from maintenance_wsgi.diagnosis.verification import parse_url  # noqa: PLC0415 (slow to import)
+
+    if found := parse_url(value):
+        return found
+    shown = printable(value.rpartition("@")[2])  # without a password
+    remedy = "use for example https://shop.example/, without a user"
+    raise click.BadParameter(f"'{shown}' is not a valid URL; {remedy}")
 
 
 def header(value: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from maintenance_wsgi.cli.app import Target, main, warn
 from maintenance_wsgi.cli.drain import drain_option, wait_for_requests
 from maintenance_wsgi.cli.fleet import change_options, wait_for_nodes
 from maintenance_wsgi.cli.params import WindowOptions, window_options
-from maintenance_wsgi.cli.switch import warn_of_entries
+from maintenance_wsgi.cli.switch import verify, verify_option, warn_of_entries
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
 from maintenance_wsgi.state.mode import MaintenanceMode
@@ -52,6 +52,7 @@ def _in_path(_ctx: object, _option: object, typed: str) -> list[CompletionItem]:
 @window_options
 @drain_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, shell_complete=_in_path)
+@verify_option
 @change_options
 def run(
     target: Target,
@@ -80,6 +81,7 @@ def run(
             _report_start(target, switched_on=switched_on)
             wait_for_nodes(target)
             wait_for_requests(target)
+            verify(target, on=True)
             ended = _run(command, mode)
             if ended.status:
                 click.get_current_context().exit(ended.status)
@@ -99,6 +101,16 @@ def run(
         raise
     if ended.off_since:
         raise click.ClickException(f"{_told(name, ended)}; {_off(ended.off_since)}")
+    if target.verify and not mode.is_enabled():  # another run may keep it on
+        _verify_end(target, name)
+
+
+def _verify_end(target: Target, name: str) -> None:
+    try:
+        verify(target, on=False)
+    except click.ClickException:
+        warn(f"{name} succeeded; maintenance mode was switched off, but not for every visitor")
+        raise
 
 
 def _told(name: str, ended: _Ended | None) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -12,9 +13,17 @@ from typing import Unpack
 import click
 
 from maintenance_wsgi.cli import fleet
-from maintenance_wsgi.cli.app import Target, main, quiet_option, warn, with_target
+from maintenance_wsgi.cli.app import Target, main, quiet_option, target_option, warn, with_target
 from maintenance_wsgi.cli.drain import drain_option, wait_for_requests
-from maintenance_wsgi.cli.params import NONE, WindowOptions, ip, ip_error, ip_option, window_options
+from maintenance_wsgi.cli.params import (
+    NONE,
+    WindowOptions,
+    ip,
+    ip_error,
+    ip_option,
+    site,
+    window_options,
+)
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
 from maintenance_wsgi.networks import format_network, is_public, parse_forwarded_address
@@ -24,11 +33,20 @@ from maintenance_wsgi.state.ownership import followed_source
 from maintenance_wsgi.state.store import FileStore, Snapshot, Store
 from maintenance_wsgi.state.users import user_name
 
+verify_option = target_option(
+    "--verify",
+    type=site,
+    metavar="URL",
+    help="Ask this URL as visitors do, at every address of its host, until all answers are right;"
+    " exit with 1 if one is not within --wait. The switch stays as it is.",
+)
+
 
 @main.command()
 @window_options
 @click.option("--add-ip", type=ip, metavar="IP", multiple=True, help="Append to the list.")
 @drain_option
+@verify_option
 @fleet.change_options
 def enable(target: Target, *, add_ip: tuple[str, ...], **options: Unpack[WindowOptions]) -> None:
     """Switch maintenance mode on.
@@ -47,10 +65,12 @@ def enable(target: Target, *, add_ip: tuple[str, ...], **options: Unpack[WindowO
     _warn_of_private_files(mode)
     fleet.wait_for_nodes(target)
     wait_for_requests(target)
+    verify(target, on=True)
 
 
 @main.command()
 @ip_option
+@verify_option
 @fleet.change_options
 def disable(target: Target, *, exemptions: list[str] | None) -> None:
     """Switch maintenance mode off.
@@ -65,6 +85,7 @@ def disable(target: Target, *, exemptions: list[str] | None) -> None:
     warn_of_entries(target, exemptions or ())
     _report(target, mode.store, mode.disable(exemptions=exemptions), exemptions)
     fleet.wait_for_nodes(target)
+    verify(target, on=False)
 
 
 @main.command(short_help="Show whether maintenance mode is on, and who is exempt.")
@@ -164,6 +185,28 @@ def warn_of_entries(target: Target, entries: Sequence[str]) -> None:
             fault = fault or f"may change daily; exempt {entry}/64, which stays the same"
         if fault:
             warn(f"{entry} {fault}")
+
+
+def verify(target: Target, *, on: bool) -> None:
+    """Ask the URL of `--verify` until all answers are right; return at once without it."""
+    if target.verify is None:
+        return
+    from maintenance_wsgi.diagnosis import verification  # noqa: PLC0415 (slow to import)
+
+    on_terminal = sys.stderr.isatty() and not target.quiet
+    for visits in verification.rounds(target.verify, on=on, seconds=target.wait or 30):
+        if on_terminal:
+            right = sum(not visit.wrong(on=on) for visit in visits)
+            click.echo(f"\r{right} of {len(visits)} addresses are right", nl=False, err=True)
+    if on_terminal:
+        click.echo(err=True)
+    for fault in (faults := list(verification.faults(target.verify, visits, on=on)))[:-1]:
+        click.echo(f"Error: {printable(fault, LINE_LIMIT)}", err=True)
+    if faults:
+        raise click.ClickException(faults[-1])
+    if not target.magento:
+        places = ", ".join(visit.address for visit in visits)
+        target.tell(f"Verified {target.verify} at {places}: {visits[0].answers[0]}")
 
 
 def _warn_of_dropped(before: Snapshot, after: Snapshot) -> None:

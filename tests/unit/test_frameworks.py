@@ -228,6 +228,14 @@ def test_same_directory_by_another_name_is_no_difference(project: Project) -> No
     assert (project.folder / "state/.maintenance.flag").exists()
 
 
+def test_preview_shows_the_page_of_the_application(project: Project) -> None:
+    (project.folder / "own.html").write_text("moving house\n")
+    source = project.module.read_text()
+    page = f"page='{project.folder}/own.html', trusted_proxies"
+    project.module.write_text(source.replace("trusted_proxies", page))
+    assert project.run("preview", MAINTENANCE_PAGE="nope.html").stdout == "moving house\n"
+
+
 def not_wrapped(project: Project) -> str:
     source = project.module.read_text()
     project.module.write_text(WRAPPED.sub("application = get_wsgi_application()\n", source))

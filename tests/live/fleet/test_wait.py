@@ -15,6 +15,7 @@ from tests.live.fleet.followers import follower, followers, health_of, heartbeat
 from tests.support.commands import invoke_fleet, succeed
 from tests.support.needs import need
 from tests.support.processes import COMMAND, environ, wait_for
+from tests.support.sites import gated
 from tests.support.wsgi import call, shop
 
 pytestmark = pytest.mark.servers
@@ -64,6 +65,18 @@ def test_every_node_is_switched_and_proves_it(redis_url: str, tmp_path: Path) ->
         assert invoke_fleet(redis_url, "disable", "--fleet=shop", "--wait=30", "-q").stdout == ""
         for var in directories.values():
             assert call(MaintenanceMiddleware(shop, var)).code == 200
+
+
+def test_site_is_verified_after_the_nodes_have_acknowledged(redis_url: str, var: Path) -> None:
+    with follower(redis_url, var, "web1"), gated(var) as port:
+        site = f"--verify=http://127.0.0.1:{port}/"
+        wait_for(lambda: health_of(RedisStore(RedisConnection(redis_url)), "web1"))
+        for command, mark in [("enable", "503 with"), ("disable", "200 without")]:
+            shown = succeed(redis_url, command, site, "--wait=30").splitlines()
+            assert shown[-2] == "Acknowledged by 1: web1"
+            assert f"at 127.0.0.1: {mark} X-Maintenance-Mode" in shown[-1]
+        assert "Verified" in succeed(redis_url, "enable", site)
+        assert succeed(redis_url, "disable", site, "-q", "--wait=30") == ""
 
 
 def test_terminal_shows_how_many(redis_url: str, var: Path) -> None:

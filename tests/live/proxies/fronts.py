@@ -1,6 +1,7 @@
 """Proxies and servers that run, and how their answers are told apart."""
 
 import shlex
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 from tests.live.proxies.tables import EXAMPLES, SERVERS, SITE, Proxy
 from tests.support.http import Listener, ask
 from tests.support.needs import leave_out, need
-from tests.support.processes import APPLICATIONS, held_port, running, unmeasured
+from tests.support.processes import APPLICATIONS, held_port, run, running, unmeasured
 from tests.support.wsgi import Answer
 
 
@@ -116,6 +117,27 @@ def configure(
     if not (interfaces.exists() and " lo\n" in interfaces.read_text()):
         leave_out("proxies and servers", "give the loopback interface its IPv6 address")
     return arguments
+
+
+def _empty_the_directory(front: Front) -> None:
+    run("find", f"{front.folder}/cache", "-mindepth", "1", "-delete")
+
+
+def _ban(front: Front) -> None:
+    run("varnishadm", "-n", f"{front.folder}/varnish", "ban", "obj.status", "!=", "0")
+
+
+def _reload(front: Front) -> None:
+    front.process.send_signal(signal.SIGUSR2)  # what "systemctl reload haproxy" sends
+
+
+# How the cache of a proxy is emptied.
+EMPTIED = {
+    "nginx-cached": _empty_the_directory,
+    "haproxy": _reload,
+    "varnish": _ban,
+    "apache": _empty_the_directory,
+}
 
 
 def is_exempt(answer: Answer) -> bool:

@@ -1,16 +1,22 @@
 """What caches in front keep, and what they must not."""
 
-import signal
 from http.client import RemoteDisconnected
 from itertools import count
 
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
-from tests.live.proxies.fronts import Front, StartProxy, StartServer, is_blocked, is_exempt
+from tests.live.proxies.fronts import (
+    EMPTIED,
+    Front,
+    StartProxy,
+    StartServer,
+    is_blocked,
+    is_exempt,
+)
 from tests.live.proxies.tables import CACHES, EXEMPT, NEAR, PROXIES, SITE, STRANGER, XFF
 from tests.support.http import ask
-from tests.support.processes import run, wait_for
+from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.servers
 
@@ -175,26 +181,6 @@ def test_nginx_with_a_cache_refuses_foreign_hosts(
         with pytest.raises(RemoteDisconnected):
             front.ask(STRANGER, path, ("Host", host))
     assert links_of(front, path) == {SITE}
-
-
-def empty_the_directory(front: Front) -> None:
-    run("find", f"{front.folder}/cache", "-mindepth", "1", "-delete")
-
-
-def ban(front: Front) -> None:
-    run("varnishadm", "-n", f"{front.folder}/varnish", "ban", "obj.status", "!=", "0")
-
-
-def reload(front: Front) -> None:
-    front.process.send_signal(signal.SIGUSR2)  # what "systemctl reload haproxy" sends
-
-
-EMPTIED = {
-    "nginx-cached": empty_the_directory,
-    "haproxy": reload,
-    "varnish": ban,
-    "apache": empty_the_directory,
-}
 
 
 @pytest.mark.parametrize("name", EMPTIED)

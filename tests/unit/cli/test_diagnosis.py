@@ -1,13 +1,16 @@
-"""What `explain` and `check` assume of the middleware's configuration."""
+"""What `explain` and `check` assume of the middleware's configuration; what `preview` prints."""
 
 import json
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
 from maintenance_wsgi.state.users import current_user
 from tests.support.commands import invoke
+from tests.support.wsgi import call, make_environ, shop
 
 PROXIED = ["explain", "127.0.0.1", "--header=X-Forwarded-For: 203.0.113.7"]
 CHECK = ["check", f"--user={current_user()}"]
@@ -112,3 +115,55 @@ def test_address_that_cannot_be_read_is_refused(address: str) -> None:
     result = invoke("explain", address)
     assert (result.exit_code, result.stdout) == (2, "")
     assert f"'{address}' is not an IP address" in result.stderr
+
+
+def preview(*arguments: str) -> bytes:
+    result = invoke("preview", *arguments)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout_bytes
+
+
+@pytest.mark.parametrize("language", ["de", "ar, en;q=0.5", ""])
+@pytest.mark.parametrize("accept", ["text/html", "text/plain", "application/json"])
+def test_preview_is_what_a_visitor_gets(accept: str, language: str, var: Path) -> None:
+    MaintenanceMode(var).enable(message="Umzug & mehr", retry_after=60)
+    environ = make_environ(HTTP_ACCEPT=accept, HTTP_ACCEPT_LANGUAGE=language)
+    answer = call(MaintenanceMiddleware(shop, var), environ)
+    fields = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
+    asked = ["--accept", accept, "--lang", language]
+    assert preview(*asked) == answer.body
+    head = f"HTTP/1.1 {answer.status}\r\n{fields}\r\n".encode()
+    assert preview(*asked, "-i") == head + answer.body
+
+
+def test_preview_needs_no_maintenance(flag: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flag.unlink()
+    assert b"Umzug" not in preview()
+    assert b"\r\nRetry-After: 300\r\n" in preview("-i")
+    monkeypatch.setenv("MAINTENANCE_RETRY_AFTER", "60")
+    assert b"\r\nRetry-After: 60\r\n" in preview("--include")
+    monkeypatch.setenv("MAINTENANCE_RETRY_AFTER", "none")
+    assert b"Retry-After" not in preview("-i")
+    assert not flag.exists()
+
+
+def test_preview_of_an_end_that_is_past(var: Path) -> None:
+    MaintenanceMode(var).enable(until=datetime.now(UTC) + timedelta(hours=2))
+    late = "länger als geplant".encode()
+    assert late not in preview("--lang=de")
+    assert late in preview("--lang=de", "--overdue")
+
+
+def test_preview_of_an_own_page_is_exact(
+    tmp_path: Path, var: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    MaintenanceMode(var).enable(message="<Umzug>")
+    (tmp_path / "page.html").write_bytes(b"\xff\r\n{{ message }}{{ client_ip }}\n")
+    (tmp_path / "page.de.html").write_bytes(b"deutsch")
+    monkeypatch.setenv("MAINTENANCE_PAGE", str(tmp_path))
+    assert preview() == b"\xff\r\n&lt;Umzug&gt;\n"
+    assert preview("--lang=de-AT") == b"deutsch"
+    assert preview("--page", str(tmp_path / "page.de.html")) == b"deutsch"
+    result = invoke("preview", "--page", str(tmp_path / "no.html"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "cannot be found" in result.stderr
