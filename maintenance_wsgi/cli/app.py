@@ -107,7 +107,7 @@ class Target:
         if self.wait is not None and store is None and self.verify is None:
             raise click.UsageError("--wait needs --redis or --verify")
         if self.strict and (self.wait is None or store is None):
-            raise click.UsageError("--strict needs --redis and --wait")
+            raise click.UsageError("--strict needs --wait and --redis")
         if "dir" in self.typed and store is not None:
             raise click.UsageError(
                 "--dir and --redis exclude each other; use --redis='' to change only this directory"
