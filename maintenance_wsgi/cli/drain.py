@@ -5,10 +5,10 @@ import sys
 import click
 
 from maintenance_wsgi.cli.app import Target, target_option
-from maintenance_wsgi.cli.params import seconds
+from maintenance_wsgi.cli.params import Decorator, seconds
 from maintenance_wsgi.state.in_flight import describe, open_book
 
-drain_option = target_option(
+drain_option: Decorator = target_option(
     "--drain",
     type=seconds,
     metavar="SECONDS",

@@ -17,6 +17,7 @@ from maintenance_wsgi.cli.app import Target, main, quiet_option, target_option, 
 from maintenance_wsgi.cli.drain import drain_option, wait_for_requests
 from maintenance_wsgi.cli.params import (
     NONE,
+    Decorator,
     WindowOptions,
     ip,
     ip_error,
@@ -33,7 +34,7 @@ from maintenance_wsgi.state.ownership import followed_source
 from maintenance_wsgi.state.store import FileStore, Snapshot, Store
 from maintenance_wsgi.state.users import user_name
 
-verify_option = target_option(
+verify_option: Decorator = target_option(
     "--verify",
     type=site,
     metavar="URL",
