@@ -105,7 +105,7 @@ class Follower:
         if not self._joined:  # the mark was written by another process
             self._mark.newest = credible(self._mark.newest)
         if self._place != (place := self._present_place()):
-            self._place, self._held = place, None
+            self._place, self._held, self._written = place, None, None
         if other_source:
             self._held, remedy = None, "stop that follower, or use another --dir"
             self._fault = f"{self._target}: follows {other_source}; {remedy}"

@@ -248,6 +248,7 @@ class RedisStore:
                 time.sleep(0.05)
                 replicas = dict.fromkeys(replicas, -1) | self._replicas()[1]
         except StateError as error:
+            self.unconfirmed = isinstance(error, RedisUnreachableError)
             _logger.warning("%s; it is not known whether replicas of Redis have the change", error)
 
     def _replicas(self) -> tuple[int, dict[str, int]]:

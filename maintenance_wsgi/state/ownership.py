@@ -88,10 +88,11 @@ class Mark:
             is_held, lines = _read(directory, fcntl.LOCK_EX)
         except FileNotFoundError:
             return True, ""
-        is_same = lines[0] == self._source
-        if is_same:
+        if lines[0] == self._source:
             self.newest = self.newest or b"".join(lines[2:3]).decode("latin-1")
-        return not is_held, _shown(lines[0]) if is_held and not is_same else ""
+            return not is_held, ""
+        # A stranger's file has no lines here: it must not keep the node from following.
+        return not is_held, _shown(lines[0]) if is_held and lines[0] else ""
 
 
 def followed_source(directory: str) -> str:

@@ -145,6 +145,7 @@ def test_text_of_another_users_file_is_not_shown(var: Path, mark: Path) -> None:
     with mark.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert followed_source(str(var)) == "an unknown fleet"
+        assert Mark(str(var), SOURCE).claim() == ""
 
 
 @pytest.mark.parametrize("obstacle", ["link", "pipe", "directory"])
