@@ -103,6 +103,8 @@ class Target:
         store = self.open_redis(create=create)
         if self.wait is not None and store is None:
             raise click.UsageError("--wait needs --redis")
+        if self.drain is not None and store is not None and self.wait is None:
+            raise click.UsageError("--drain with --redis needs --wait, in which the nodes drain")
         if "dir" in self.typed and store is not None:
             raise click.UsageError(
                 "--dir and --redis exclude each other; use --redis='' to change only this directory"

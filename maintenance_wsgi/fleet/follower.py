@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.fleet.connection import RedisUnreachableError
+from maintenance_wsgi.fleet.draining import NodeDrain
 from maintenance_wsgi.fleet.nodes import OFFLINE_AFTER, NodeIdentity, validate_name
 from maintenance_wsgi.fleet.store import ConflictError, RedisStore, Revision
 from maintenance_wsgi.grammar import printable
@@ -28,7 +29,9 @@ class Follower:
 
     It looks at the state once a second, and whenever a change is announced. A change of the files
     by hand is overwritten, and its content is logged. With `adopt` it becomes the fleet's state,
-    unless it was made before the follower started or the fleet's state has changed as well.
+    unless it was made before the follower started or the fleet's state has changed as well. Once
+    it is on, a version is acknowledged when the requests that began before have ended, if the
+    application counts them.
 
     Every other node of the fleet needs another name. The constructor raises ConfigError if `node`
     is not a valid name; the methods raise StateError if Redis does not answer or refuses.
@@ -40,6 +43,7 @@ class Follower:
         self._source = source
         self._target = target
         self._identity = NodeIdentity(validate_name("--node", node), secrets.token_hex(8))
+        self._drain = NodeDrain(target.directory)
         self._adopt = adopt
         self._stopping = False
         self._held: Revision | None = None  # what the files hold, as far as this follower knows
@@ -101,8 +105,10 @@ class Follower:
         """Report this node; return the name of the present revision, or an empty string."""
         held = self._held.name if self._held else ""
         conflict = time.monotonic() < self._name_conflict_until
-        faults = "; ".join(filter(None, [_DUPLICATE if conflict else "", self._fault]))
-        present, before = self._source.heartbeat(self._identity, held, faults)
+        enabled = self._written is not None and self._written.flag is not None
+        counting, undrained = self._drain.look(enabled=enabled)
+        faults = "; ".join(filter(None, [_DUPLICATE if conflict else "", self._fault, undrained]))
+        present, before = self._source.heartbeat(self._identity, held, faults, counting=counting)
         # Before the first heartbeat it may be that of a predecessor that was killed.
         if self._joined and before not in {"", self._identity.instance}:
             if not conflict:

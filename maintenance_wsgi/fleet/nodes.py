@@ -9,9 +9,11 @@ from maintenance_wsgi.grammar import printable
 
 OFFLINE_AFTER = 5  # seconds
 NAME_LIMIT = 253  # characters, as of a host name
+_COUNT = re.compile(r"[0-9]{1,6}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
 RECORD_LIMIT = 4096  # bytes of a heartbeat
 FAULT_LIMIT = 200  # characters
+_REPORTED = ("instance", "revision", "fault", "counting")
 _SET_BACK = 60  # seconds by which Redis' clock may have been set back
 
 
@@ -30,7 +32,9 @@ class Node(NamedTuple):
         seen: time of its last heartbeat, in seconds since 1970 by Redis' clock.
         health: `current`, `behind`, `faulty`, or `offline` after five seconds without a heartbeat.
         fault: why the node cannot follow, or empty.
-        acknowledged: whether the node reported that its files hold the present state.
+        acknowledged: whether the node reported that its files hold the present state, and that no
+            request runs which began before it was switched on.
+        counting: how many of its processes count their requests.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Node(NamedTuple):
     health: str
     fault: str
     acknowledged: bool
+    counting: int
 
 
 def validate_name(option: str, name: str) -> str:
@@ -57,13 +62,14 @@ def version_of(revision: str) -> int | None:
 
 
 def report_of(record: bytes) -> dict[str, str]:
-    """Return `instance`, `revision` and `fault` of a heartbeat; any bytes are accepted."""
+    """Return the strings of a heartbeat; any bytes are accepted."""
     try:
         found = json.loads(record.partition(b" ")[2]) if len(record) <= RECORD_LIMIT else {}
+        found = {"counting": "0"} | found  # which an older follower does not report
         # Nothing but a string can be added to one.
-        return {name: "" + found[name] for name in ("instance", "revision", "fault")}
+        return {name: "" + found[name] for name in _REPORTED}
     except (ValueError, KeyError, TypeError, RecursionError):
-        return {"instance": "", "revision": "", "fault": "its record cannot be read"}
+        return dict.fromkeys(_REPORTED, "") | {"fault": "its record cannot be read"}
 
 
 def seen_of(record: bytes, now: int) -> int:
@@ -87,4 +93,5 @@ def node_of(name: bytes, record: bytes, now: int, present: str) -> Node:
         health="offline" if now - seen > OFFLINE_AFTER else health,
         fault=printable(fault, FAULT_LIMIT),
         acknowledged=is_present and not fault,
+        counting=int(report["counting"]) if _COUNT.fullmatch(report["counting"]) else 0,
     )

@@ -253,14 +253,17 @@ class RedisStore:
         pairs = zip(found[::2], found[1::2], strict=True)
         return int(now), {name: record for name, record in pairs if len(name) <= NAME_LIMIT}
 
-    def heartbeat(self, who: NodeIdentity, revision: str, fault: str) -> tuple[str, str]:
+    def heartbeat(
+        self, who: NodeIdentity, revision: str, fault: str, *, counting: int = 0
+    ) -> tuple[str, str]:
         """Record that a follower lives, the name of the revision that it has written, and a fault.
 
         Returns the name of the present revision, and the instance that sent the last heartbeat
         under this node's name; each is empty if there is none.
         """
         shown = printable(fault, FAULT_LIMIT)
-        record = json.dumps({"instance": who.instance, "revision": revision, "fault": shown})
+        report = {"instance": who.instance, "revision": revision, "fault": shown}
+        record = json.dumps(report | {"counting": str(counting)})
         with self.connection.client() as client:
             before = client.eval(_HEARTBEAT, 1, self._nodes_key, who.node, record)
             present = client.hget(self._state_key, "revision")
