@@ -108,6 +108,8 @@ class Target:
             raise click.UsageError("--wait needs --redis or --verify")
         if self.strict and (self.wait is None or store is None):
             raise click.UsageError("--strict needs --wait and --redis")
+        if self.drain is not None and store is not None and self.wait is None:
+            raise click.UsageError("--drain with --redis needs --wait, in which the nodes drain")
         if "dir" in self.typed and store is not None:
             raise click.UsageError(
                 "--dir and --redis exclude each other; use --redis='' to change only this directory"

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.fleet.connection import RedisUnreachableError
+from maintenance_wsgi.fleet.draining import NodeDrain
 from maintenance_wsgi.fleet.nodes import (
     OFFLINE_AFTER,
     NodeIdentity,
@@ -44,7 +45,9 @@ class Follower:
     It looks at the state once a second, and whenever a change is announced. A change of the files
     by hand is overwritten, and its content is logged. With `adopt` it becomes the fleet's state,
     unless it was made before the follower started or the fleet's state has changed as well. A state
-    that is older than one that it has seen is a loss of Redis: the files stay as they are.
+    that is older than one that it has seen is a loss of Redis: the files stay as they are. Once it
+    is on, a version is acknowledged when the requests that began before have ended, if the
+    application counts them.
 
     Every other node of the fleet needs another name. The constructor raises ConfigError if `node`
     is not a valid name; the methods raise StateError if Redis does not answer or refuses.
@@ -57,6 +60,7 @@ class Follower:
         self._target = target
         self._identity = NodeIdentity(validate_name("--node", node), secrets.token_hex(8))
         self._mark = Mark(target.directory, str(source), shared=adopt)
+        self._drain = NodeDrain(target.directory)
         self._adopt = adopt
         self._stopping = False
         self._held: Revision | None = None  # what the files hold, as far as this follower knows
@@ -159,9 +163,12 @@ class Follower:
             _logger.warning("%s: %s", self._identity.node, faults)
         self._told, held = faults, self._held.name if self._held else ""
         is_duplicate = time.monotonic() < self._duplicate_until
-        shown = "; ".join(filter(None, [_DUPLICATE if is_duplicate else "", faults]))
+        enabled = self._written is not None and self._written.flag is not None
+        counting, undrained = self._drain.look(enabled=enabled)
+        shown = "; ".join(filter(None, [_DUPLICATE if is_duplicate else "", faults, undrained]))
+        seen = {"newest": self._mark.newest or held, "counting": str(counting)}
         try:
-            before = self._source.heartbeat(self._identity, held, shown, self._mark.newest)
+            before = self._source.heartbeat(self._identity, held, shown, seen)
         except RedisUnreachableError:
             raise
         except StateError as error:

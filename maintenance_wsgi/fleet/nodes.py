@@ -10,9 +10,11 @@ from maintenance_wsgi.grammar import printable
 
 OFFLINE_AFTER = 5  # seconds
 NAME_LIMIT = 253  # characters, as of a host name
+_COUNT = re.compile(r"[0-9]{1,6}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
 RECORD_LIMIT = 4096  # bytes of a heartbeat
 FAULT_LIMIT = 200  # characters
+_REPORTED = ("instance", "revision", "fault", "newest", "counting")
 _SET_BACK = 60  # seconds by which Redis' clock may have been set back
 # A node may forge its report: the state, whose version may have a digit more, must be able to go on
 # above it.
@@ -34,8 +36,10 @@ class Node(NamedTuple):
         seen: time of its last heartbeat, in seconds since 1970 by Redis' clock.
         health: `current`, `behind`, `faulty`, or `offline` after five seconds without a heartbeat.
         fault: why the node cannot follow, or empty.
-        acknowledged: whether the node reported that its files hold the present state.
+        acknowledged: whether the node reported that its files hold the present state, and that no
+            request runs which began before it was switched on.
         newest: name of the newest revision that it has seen, or empty.
+        counting: how many of its processes count their requests.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Node(NamedTuple):
     fault: str
     acknowledged: bool
     newest: str
+    counting: int
 
 
 def validate_name(option: str, name: str) -> str:
@@ -88,12 +93,12 @@ def report_of(record: bytes) -> dict[str, str]:
     """Return the strings of a heartbeat; any bytes are accepted."""
     try:
         found = json.loads(record.partition(b" ")[2]) if len(record) <= RECORD_LIMIT else {}
-        found.setdefault("newest", found["revision"])  # which a follower of 1.0 does not report
+        # What an older follower does not report.
+        found = {"counting": "0", "newest": found["revision"]} | found
         # Nothing but a string can be added to one.
-        return {name: "" + found[name] for name in ("instance", "revision", "fault", "newest")}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        unreadable = "its record cannot be read"
-        return {"instance": "", "revision": "", "fault": unreadable, "newest": ""}
+        return {name: "" + found[name] for name in _REPORTED}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return dict.fromkeys(_REPORTED, "") | {"fault": "its record cannot be read"}
 
 
 def seen_of(record: bytes, now: int) -> int:
@@ -118,4 +123,5 @@ def node_of(name: bytes, record: bytes, now: int, present: str) -> Node:
         fault=printable(fault, FAULT_LIMIT),
         acknowledged=is_present and not fault,
         newest=credible(report["newest"]),
+        counting=int(report["counting"]) if _COUNT.fullmatch(report["counting"]) else 0,
     )

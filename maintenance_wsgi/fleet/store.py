@@ -364,15 +364,18 @@ class RedisStore:
         with self.connection.client() as client:
             return (client.hget(self._state_key, "revision") or b"").decode("latin-1")
 
-    def heartbeat(self, who: NodeIdentity, revision: str, fault: str, newest: str = "") -> str:
+    def heartbeat(
+        self, who: NodeIdentity, revision: str, fault: str, seen: dict[str, str] | None = None
+    ) -> str:
         """Record that a follower lives, the name of the revision that it has written, and a fault.
 
-        `newest` names the newest revision that it has seen, if that is another one. Returns the
-        instance that sent the last heartbeat under this node's name, or an empty string.
+        `seen` holds `newest`, the newest revision that it has seen, if that is another one, and
+        `counting`, how many of its processes count their requests. Returns the instance that sent
+        the last heartbeat under this node's name, or an empty string.
         """
         shown = printable(fault, FAULT_LIMIT)
         report = {"instance": who.instance, "revision": revision, "fault": shown}
-        record = json.dumps(report | {"newest": newest or revision})
+        record = json.dumps(report | {"newest": revision} | (seen or {}))
         with self.connection.client() as client:
             before = client.eval(_HEARTBEAT, 1, self._nodes_key, who.node, record)
         return report_of(before)["instance"]

@@ -141,6 +141,18 @@ def running(
         _end(process)
 
 
+@contextmanager
+def counting(var: Path, requests: int = 1, *prefix: str) -> Iterator[int]:
+    """Run a process that counts, with so many requests in flight; yield its number."""
+    program = [sys.executable, str(APPLICATIONS / "counting.py"), str(var), str(requests)]
+    environ = unmeasured(PYTHONPATH=":".join(sys.path))
+    with subprocess.Popen(
+        [*prefix, *program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ
+    ) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+
+
 def _wait_until_it_listens(
     process: "subprocess.Popen[bytes]", listener: Listener, log: Path
 ) -> None:

@@ -25,7 +25,7 @@ from maintenance_wsgi.state.in_flight import open_book
 from tests.support.commands import invoke
 from tests.support.logs import warnings_of
 from tests.support.needs import need, need_root
-from tests.support.processes import APPLICATIONS, COMMAND, run, unmeasured, wait_for
+from tests.support.processes import COMMAND, counting, run, unmeasured, wait_for
 from tests.support.wsgi import call, make_environ, shop
 
 NOBODY_COUNTS = "no application counts its requests here; construct it with drain=True"
@@ -34,18 +34,6 @@ NOBODY_COUNTS = "no application counts its requests here; construct it with drai
 @pytest.fixture
 def book(var: Path) -> Path:
     return var / ".maintenance.requests"
-
-
-@contextmanager
-def counting(var: Path, requests: int = 1, *prefix: str) -> Iterator[int]:
-    """Run a process with so many requests in flight; yield its number."""
-    program = [sys.executable, str(APPLICATIONS / "counting.py"), str(var), str(requests)]
-    environ = unmeasured(PYTHONPATH=":".join(sys.path))
-    with subprocess.Popen(
-        [*prefix, *program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ
-    ) as process:
-        assert process.stdout is not None
-        yield int(process.stdout.readline())
 
 
 def enable(var: Path, *options: str) -> Result:
