@@ -45,7 +45,7 @@ def watched(folder: Path) -> Iterator[Watched]:
             wait_for(lambda: client.info("replication")["master_link_status"] == "up")
         port = stack.enter_context(sentinel(folder / "sentinel", ports[0], *QUICKLY))
         with redis.Redis(port=port, password="watch") as client:  # noqa: S106 (nobody's)
-            wait_for(lambda: client.sentinel_master("shop")["num-slaves"] == 1)
+            wait_for(lambda: client.info("sentinel")["master0"]["slaves"] == 1)
         url = f"redis+sentinel://127.0.0.1:{port}/shop/0?sentinel_password=watch"
         yield Watched(url, ports[0], ports[1], servers[0].close)
 
