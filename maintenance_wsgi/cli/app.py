@@ -1,8 +1,10 @@
 """The command itself: its name, its target, and how its subcommands are found."""
 
+import errno
 import logging
 import os
 import shlex
+import sys
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
@@ -144,7 +146,12 @@ class Target:
     def tell(self, message: str) -> None:
         """Print a result, unless the operator wants none."""
         if not self.quiet:
-            click.echo(message)
+            try:
+                click.echo(message)
+            except OSError as error:
+                if error.errno == errno.EPIPE:  # click ends without a word
+                    raise
+                raise _unwritable(error, "; the change, if any, has been made") from error
 
     def command_line(self, command: str) -> str:
         """Return what to type for another command on this target, without a secret."""
@@ -196,9 +203,24 @@ class _Commands(click.Group):
     def get_help(self, ctx: click.Context) -> str:
         return super().get_help(ctx).replace(f"  {_PROGRAM}", f"  {ctx.command_path}")
 
+    def main(self, *args: Any, **settings: Any) -> Any:  # noqa: ANN401 (click's own)
+        try:
+            return super().main(*args, **settings)
+        except OSError as error:  # errors of files are StateErrors
+            fault = _unwritable(error)
+            if not settings.get("standalone_mode", True):
+                raise fault from error
+            fault.show()
+            sys.exit(1)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
+        except RuntimeError as error:
+            if type(error) is not RuntimeError:  # click's own Exit
+                raise
+            missing = "--version: the package's metadata is missing; install it with the package"
+            raise click.ClickException(f"{missing} (PyInstaller: --copy-metadata)") from error
         except click.UsageError as error:
             raise _escaped(error) from None
 
@@ -213,6 +235,10 @@ class _Commands(click.Group):
                 shown.show()
                 raise click.exceptions.Exit(1) from None  # as Magento's own command exits
             raise shown from None
+
+
+def _unwritable(error: OSError, more: str = "") -> click.ClickException:
+    return click.ClickException(f"standard output cannot be written: {error.strerror}{more}")
 
 
 def _escaped(error: click.ClickException) -> click.ClickException:

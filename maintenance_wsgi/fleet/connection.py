@@ -1,5 +1,6 @@
 """A Redis that a URL names: its errors become this package's own, and no secret is ever shown."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from redis import Redis, RedisCluster, exceptions
 from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
 from redis.connection import ConnectionPool, parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -28,6 +30,7 @@ _DEFAULTS: dict[str, Any] = {
     "socket_connect_timeout": 5,
     "socket_timeout": 5,
 }
+_FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 # Set, not inherited: redis-py before 6 does not check the name in a certificate.
 _TLS: dict[str, Any] = {"ssl_check_hostname": True, "ssl_cert_reqs": "required"}
 _REJECTED = (exceptions.AuthenticationError, exceptions.AuthorizationError)
@@ -39,12 +42,18 @@ _UNREACHABLE = (
     OSError,
     UnicodeError,  # of a host name
 )
-_RIGHTS = "; grant the rights of the ACL in examples/fleet/README.md"
+_RAISED = (exceptions.RedisError, *_UNREACHABLE)
+# By what a message holds; the URL's scheme stands before it until that server has answered once.
 _REMEDIES = {
-    "no permissions": _RIGHTS,
-    "executing the script can't": _RIGHTS,
-    "non deterministic": "; use Redis 5 or newer",
-    "unknown command": "; use Redis 5 or newer, with that command enabled",
+    "no permissions|executing the script can't": "grant the rights of the ACL in"
+    " examples/fleet/README.md",
+    "cluster support disabled|cluster mode is not enabled": "leave out +cluster in the URL",
+    "non deterministic|wrong number of args": "use Redis 5 or newer",
+    "unknown command": "use Redis 5 or newer, with that command enabled",
+    "no master found.*authenticationerror": "correct the Sentinels' password in the URL,"
+    " ?sentinel_password=...",
+    "^rediss:.*(timeout|wrong.version|record layer)": "use redis:// if that port has no TLS",
+    "^redis:.*(reset by peer|closed by server)": "use rediss:// if that port has TLS",
 }
 _MESSAGE_LIMIT = 300  # characters
 
@@ -58,9 +67,9 @@ class RedisConnection:
 
     Args:
         url: a URL of redis-py (`redis://`, `rediss://`, `unix://`). Or one of the first two with
-            `+cluster`. Or one with `+sentinel`, several hosts, and the master's name as the path:
-            `redis+sentinel://:PASSWORD@host1:26379,host2:26379/mymaster/0`. The options in its
-            query are redis-py's; `sentinel_` before one is for the connections to the Sentinels.
+            `+cluster` or `+sentinel` and several hosts, for Sentinels with the master's name as
+            the path: `redis+sentinel://:PASSWORD@host1:26379,host2:26379/mymaster/0`. The options
+            in its query are redis-py's; `sentinel_` before one is for the connections to Sentinels.
 
     Raises:
         ConfigError: the URL is not valid; it is not shown.
@@ -71,7 +80,9 @@ class RedisConnection:
         if not match or (match["scheme"] == "unix" and match["kind"]):
             raise _refused("its form is not known")
         self._kind = match["kind"]
-        hosts = match["hosts"].split(",") if self._kind == "sentinel" else [match["hosts"]]
+        hosts = match["hosts"].split(",")
+        if len(hosts) > 1 and not self._kind:
+            raise _refused("several hosts need redis+cluster:// or redis+sentinel://")
         self._service, _, database = str(match["path"] or "")[1:].partition("/")
         path = f"/{database}" if self._kind == "sentinel" else match["path"] or ""
         first = f"{match['user'] or ''}{hosts[0]}{path}{match['query'] or ''}"
@@ -79,13 +90,17 @@ class RedisConnection:
         # The hosts or the socket, for messages; and the URL without user, password and options.
         self.address: str = match["hosts"] or match["path"] or "localhost"
         self.redacted_url: str = url.partition(":")[0] + f"://{match['hosts']}{match['path'] or ''}"
+        self._answered = False
+        self._known: list[tuple[str, int]] = []
+        self._sentinels: list[str] = []
         self._read_options(hosts)
 
     def _read_options(self, hosts: list[str]) -> None:
         try:
             found: dict[str, Any] = parse_url(self._url)
             parts = [urlsplit(f"//{host}") for host in hosts]
-            self._hosts = [(part.hostname or "localhost", part.port or 26379) for part in parts]
+            port = 26379 if self._kind == "sentinel" else 6379
+            self._hosts = [(part.hostname or "localhost", part.port or port) for part in parts]
         except ValueError:
             raise _refused("the port or database is not a number") from None
         if any(name.removeprefix("sentinel_") in _TLS for name in found):
@@ -113,13 +128,20 @@ class RedisConnection:
         if self._kind == "cluster":
             # RedisCluster of redis-py 5.0 drops ssl_check_hostname; its pool takes it.
             pool = partial(ConnectionPool, **self._fixed)
-            return RedisCluster.from_url(self._url, **self._fixed, connection_pool_class=pool)
+            first = [ClusterNode(*host) for host in {*self._hosts, *self._known}]
+            client = RedisCluster.from_url(
+                self._url, startup_nodes=first, **self._fixed, connection_pool_class=pool
+            )
+            # When the nodes of the URL are dead, the others that were there lead to the cluster.
+            self._known = [(node.host, node.port) for node in client.get_nodes()]
+            return client
         if self._kind != "sentinel":
             return Redis.from_pool(ConnectionPool(**self._options))
         options = self._options | {"ssl": self._url.startswith("rediss:")}
         options.pop("connection_class", None)
         sentinel_options = self._sentinel_options | {"ssl": options["ssl"]}
         sentinels = Sentinel(self._hosts, sentinel_kwargs=sentinel_options)
+        self._sentinels = [f"{sentinel} - " for sentinel in sentinels.sentinels]
         return sentinels.master_for(self._service, **options)
 
     @contextmanager
@@ -129,10 +151,12 @@ class RedisConnection:
             yield self._redis
         except StateError:
             raise
-        except (exceptions.RedisError, *_UNREACHABLE) as error:
-            is_reached = isinstance(error, _REJECTED) or not isinstance(error, _UNREACHABLE)
+        except _RAISED as error:
+            cause = _cause(error)
+            is_reached = isinstance(cause, _REJECTED) or not isinstance(cause, _UNREACHABLE)
             kind = StateError if is_reached else RedisUnreachableError
-            raise kind(f"Redis at {self.address} {self._reason(error)}") from None
+            raise kind(f"Redis at {self.address} {self._reason(cause)}") from None
+        self._answered = True
 
     def close(self) -> None:
         """Close the connections, which may be dead already; the next command opens new ones."""
@@ -141,16 +165,39 @@ class RedisConnection:
             client.close()
 
     def _reason(self, error: Exception) -> str:
-        message = printable(str(error), _MESSAGE_LIMIT)
+        text, failed = str(error), 0
+        for sentinel in self._sentinels:  # named with all its options
+            failed += sentinel in text
+            text = text.replace(sentinel, "")
         # A mask, or what kind of message it is, would tell a password that is a word of it.
-        if any(secret in re.sub(r"\s", "", str(error)) for secret in self._secrets):
+        if any(secret in re.sub(r"\s", "", text) for secret in self._secrets):
             return "refuses (its message is not shown because it contains the password)"
+        message = printable(text, _MESSAGE_LIMIT).rstrip(".")
+        if isinstance(error, exceptions.AskError) or text.startswith("MOVED "):
+            return "is a node of a Redis Cluster; use redis+cluster:// or rediss+cluster://"
         if isinstance(error, _REJECTED):
             return f"rejected this user or password: {message}; correct them in the URL"
-        if isinstance(error, _UNREACHABLE):
-            return f"does not answer: {message}"
-        remedy = next((_REMEDIES[part] for part in _REMEDIES if part in message.lower()), "")
-        return f"refuses: {message}{remedy}"
+        kind = "does not answer" if isinstance(error, _UNREACHABLE) else "refuses"
+        remedy = self._remedy(text)
+        if not remedy and failed < len(self._sentinels) and "No master found" in text:
+            remedy = "; correct the master's name, the path of the URL, or start that master"
+        return f"{kind}: {message}{remedy}"
+
+    def _remedy(self, text: str) -> str:
+        for name in _FILES:
+            path = self._options.get(name, os.devnull)
+            if not os.access(path, os.R_OK):
+                return f"; {printable(path, _MESSAGE_LIMIT)} cannot be read: correct {name}"
+        found = text if self._answered else f"{self._url.partition('/')[0]} {text}"
+        fits = (_REMEDIES[words] for words in _REMEDIES if re.search(f"(?is){words}", found))
+        return next((f"; {remedy}" for remedy in fits), "")
+
+
+def _cause(error: Exception) -> Exception:
+    """Return what a node of a cluster answered: redis-py reports it as a node out of reach."""
+    inner = error.__cause__ or error.__context__
+    is_wrapper = isinstance(error, exceptions.RedisClusterException)
+    return _cause(inner) if is_wrapper and isinstance(inner, _RAISED) else error
 
 
 def _refused(why: str) -> ConfigError:

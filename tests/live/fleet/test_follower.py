@@ -287,8 +287,12 @@ def network(name: str) -> Iterator[str]:
         ip("link", "set", name, "up")
         ip("-n", name, "addr", "add", f"{theirs}/30", "dev", "cable")
         ip("-n", name, "link", "set", "cable", "up")
+        # While the cable is down, what goes to the other end would go to the default gateway.
+        ip("-n", name, "route", "add", "blackhole", "default")
+        assert ip("route", "add", "blackhole", "198.18.77.0/30", "metric", "9000")
         yield ours
     finally:
+        ip("route", "del", "blackhole", "198.18.77.0/30", "metric", "9000")
         ip("netns", "del", name)
         ip("link", "del", name)
 
@@ -311,6 +315,7 @@ def test_partitioned_node_holds_and_heals(tmp_path: Path, var: Path) -> None:
         with follower(there, var, "web1", prefix=["ip", "netns", "exec", name]) as process:
             wait_for(lambda: health_of(fleet, "web1") == "current")
             assert ip("link", "set", name, "down")
+            assert not ip("route", "get", "198.18.77.2")  # no packet leaves this machine
             result = invoke_fleet(redis_url, "disable", "--wait=1")
             assert result.exit_code == 1
             assert "web1 (behind)" in result.stderr

@@ -16,9 +16,8 @@ from maintenance_wsgi.fleet.store import ConflictError, RedisStore
 from maintenance_wsgi.state.store import Snapshot
 from tests.live.fleet.followers import follower
 from tests.support.commands import invoke_fleet, succeed
-from tests.support.needs import need
 from tests.support.processes import ROOT, held_port, running, wait_for
-from tests.support.redis import redis_server
+from tests.support.redis import redis_server, server_program
 from tests.support.tls import make_certificate
 
 pytestmark = pytest.mark.servers
@@ -236,7 +235,7 @@ def test_ways_to_redis(tmp_path: Path) -> None:
         redis_port = stack.enter_context(redis_server(tmp_path, *map(str, options)))
         conf = f"port {sentinel}\nbind 127.0.0.1\nsentinel monitor shop 127.0.0.1 {redis_port} 1\n"
         (tmp_path / "sentinel.conf").write_text(conf)
-        watching = [need("redis-server"), str(tmp_path / "sentinel.conf"), "--sentinel"]
+        watching = [server_program(), str(tmp_path / "sentinel.conf"), "--sentinel"]
         stack.enter_context(running(watching, ("127.0.0.1", sentinel), tmp_path / "sentinel.log"))
         (tmp_path / "cluster").mkdir()
         cluster = stack.enter_context(
@@ -265,6 +264,6 @@ def test_ways_to_redis(tmp_path: Path) -> None:
             listener.close()
         assert "does not answer" in invoke_fleet(tls_url, "status").stderr
         no_cluster = f"redis+cluster://127.0.0.1:{redis_port}"
-        assert "does not answer" in invoke_fleet(no_cluster, "status").stderr
+        assert "leave out +cluster in the URL" in invoke_fleet(no_cluster, "status").stderr
         other = f"redis+sentinel://127.0.0.1:{sentinel}/other"
         assert "does not answer" in invoke_fleet(other, "status").stderr

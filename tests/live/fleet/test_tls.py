@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from maintenance_wsgi import StateError
+from maintenance_wsgi.fleet.connection import RedisConnection
+from maintenance_wsgi.fleet.store import RedisStore
 from tests.support.commands import invoke_fleet, succeed
 from tests.support.needs import need
 from tests.support.processes import held_port, running
@@ -121,3 +124,45 @@ def test_cluster_and_sentinels_work_over_tls(tmp_path: Path) -> None:
             way = f"rediss{url}?ssl_ca_certs={tmp_path}/trusted"
             succeed(way, "enable", f"--message={url}")
             assert f"Message: {url}\n" in succeed(way, "status")
+
+
+@pytest.mark.parametrize("kind", ["", "+cluster"])
+def test_wrong_url_is_told(kind: str, tmp_path: Path) -> None:
+    """TLS at a plain port and the reverse, and a file that is not there; then the right one."""
+    certificate, key = make_certificate(tmp_path, "IP:127.0.0.1")
+    options = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"]
+    with ExitStack() as stack:
+        tls_port = stack.enter_context(held_port())
+        options = ["--tls-port", tls_port, *options, "--cluster-enabled", "yes" if kind else "no"]
+        port = stack.enter_context(redis_server(tmp_path, *map(str, options)))
+        wrong = {
+            f"redis{kind}://127.0.0.1:{tls_port}/": "use rediss:// if that port has TLS",
+            f"rediss{kind}://127.0.0.1:{port}/?socket_timeout=0.2&socket_connect_timeout=0.2": (
+                "use redis:// if that port has no TLS"
+            ),
+            f"rediss{kind}://127.0.0.1:{tls_port}/?ssl_ca_certs=/nowhere/ca.pem": (
+                "/nowhere/ca.pem cannot be read: correct ssl_ca_certs"
+            ),
+            f"rediss{kind}://127.0.0.1:{tls_port}/?ssl_certfile={tmp_path}/no&ssl_keyfile={key}": (
+                f"{tmp_path}/no cannot be read: correct ssl_certfile"
+            ),
+        }
+        for url, said in wrong.items():
+            result = invoke_fleet(url, "status")
+            assert result.exit_code == 1
+            assert " does not answer: " in result.stderr
+            assert result.stderr.endswith(f"; {said}\n"), result.stderr
+
+
+def test_server_that_has_answered_before_is_not_suspected(redis_url: str, redis_port: int) -> None:
+    def lose_the_connection() -> None:
+        with redis.Redis(port=redis_port) as client, store.subscribe() as wait:
+            client.client_kill_filter(_type="pubsub")
+            wait(10)
+
+    store = RedisStore(RedisConnection(redis_url), create=True)
+    store.update(lambda state: state)
+    with pytest.raises(StateError, match="does not answer: Connection closed by server") as caught:
+        lose_the_connection()
+    store.close()
+    assert "TLS" not in str(caught.value)

@@ -1,10 +1,13 @@
+import io
 import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -944,6 +947,85 @@ def test_status_imports_only_what_it_needs() -> None:
 def run_module(*arguments: str, **variables: str) -> CompletedProcess[str]:
     variables = {**os.environ, **variables}
     return run(sys.executable, "-m", "maintenance_wsgi", *arguments, code=None, env=variables)
+
+
+@pytest.mark.parametrize("command", ["enable", "enable -q", "disable", "allow-ips 203.0.113.7"])
+def test_change_is_told_though_the_output_cannot_be_written(
+    command: str, var: Path, flag: Path, ip_list: Path
+) -> None:
+    if command == "disable":
+        flag.touch()
+    with open("/dev/full", "wb") as full:
+        finished = subprocess.run(
+            [COMMAND, "--dir", var, *command.split()],
+            env=environ(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    said = "standard output cannot be written: No space left on device; the change, if any, has be"
+    is_quiet = "-q" in command
+    assert finished.returncode == (0 if is_quiet else 1)
+    assert finished.stderr == ("" if is_quiet else f"Error: {said}en made\n")
+    assert flag.exists() == ("enable" in command)
+    assert ip_list.exists() == ("allow-ips" in command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["--help", "enable --help", "--version", "status", "status --json", "check --user root"],
+)
+def test_output_that_cannot_be_written_is_told(command: str, var: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        finished = subprocess.run(
+            [COMMAND, *command.split()],
+            env=environ(MAINTENANCE_DIR=str(var)),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    said = "standard output cannot be written: No space left on device"
+    assert (finished.returncode, finished.stderr) == (1, f"Error: {said}\n")
+
+
+def test_output_that_cannot_be_written_is_raised_to_a_program(var: Path) -> None:
+    with (
+        open("/dev/full", "wb", buffering=0) as full,
+        redirect_stdout(io.TextIOWrapper(full, write_through=True)),
+        pytest.raises(click.ClickException, match="standard output cannot be written"),
+    ):
+        main(["--dir", str(var), "status"], standalone_mode=False)
+
+
+def test_closed_pipe_ends_a_change_without_a_word(var: Path, flag: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    finished = subprocess.run(
+        [COMMAND, "--dir", var, "enable"],
+        env=environ(),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (finished.returncode, finished.stderr) == (1, b"")
+    assert flag.exists()
+
+
+def test_version_without_the_metadata_is_told() -> None:
+    program = """
+import importlib.metadata
+def missing(name):
+    raise importlib.metadata.PackageNotFoundError(name)
+importlib.metadata.version = missing
+from maintenance_wsgi.cli import main
+main(["--version"])
+"""
+    result = run(sys.executable, "-c", program, env=environ(), code=1)
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: --version: the package's metadata is missing; ")
 
 
 def test_module_runs_where_the_working_directory_is_gone(var: Path, tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ SECRET = "hunter2%21"  # noqa: S105 (nobody's)
         f"redis://127.0.0.1/?password={SECRET}@",
         f"redis://127.0.0.1/?socket_timeout={SECRET}",
         f"unix+cluster://u:{SECRET}@/tmp/redis",
+        f"redis://u:{SECRET}@127.0.0.1:1,127.0.0.2:1",
+        f"redis+cluster://u:{SECRET}@127.0.0.1:1,127.0.0.2:b/",
         f"redis+nothing://u:{SECRET}@127.0.0.1",
         SECRET,
     ],
@@ -43,6 +45,11 @@ def test_wrong_url_is_refused_and_not_shown(url: str) -> None:
     assert result.exit_code == 2, result.output
     assert "invalid Redis URL" in result.stderr
     assert "hunter2" not in result.output
+
+
+def test_several_hosts_are_told_their_kind_of_url() -> None:
+    result = invoke_fleet(f"redis://u:{SECRET}@127.0.0.1:1,127.0.0.2:1", "enable")
+    assert "(several hosts need redis+cluster:// or redis+sentinel://; not shown" in result.stderr
 
 
 @pytest.mark.parametrize("kind", ["rediss", "rediss+cluster", "rediss+sentinel"])
