@@ -102,13 +102,11 @@ def _seconds_or_none(name: str, value: str) -> int | None:
 
 
 def _boolean(name: str, value: str) -> bool:
-    if value.lower() not in _BOOLEANS:
+    if (found := {"1": True, "true": True, "0": False, "false": False}.get(value.lower())) is None:
         raise ConfigError(f"{name}: {value!r} is not a yes or no; use 1 or 0")
-    return _BOOLEANS[value.lower()]
+    return found
 
 
-_BOOLEANS = {"1": True, "true": True, "yes": True, "on": True}
-_BOOLEANS |= {"0": False, "false": False, "no": False, "off": False}
 _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "dir": _string,
     "trusted_proxies": _list,

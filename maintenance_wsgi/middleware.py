@@ -157,7 +157,7 @@ class MaintenanceMiddleware:
         return explain(environ, self._gate)
 
     def _counted(self) -> WSGIApplication:
-        book = open_book(self._reader.directory, create=True)
+        book = open_book(self._reader.directory)
         book.join()
         is_exempt = self._gate.exempt_paths.match if self.options.exempt_paths else None
         return CountedApplication(self._application, book, self._reader.flag, self, is_exempt)

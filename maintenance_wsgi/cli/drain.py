@@ -1,15 +1,16 @@
 """The option that waits for the requests that began before the switch."""
 
 import sys
-from collections.abc import Iterable
+import time
 
 import click
 
 from maintenance_wsgi.cli.app import Target, target_option
 from maintenance_wsgi.cli.params import Decorator, seconds
 from maintenance_wsgi.fleet.nodes import Node
-from maintenance_wsgi.state.in_flight import describe, open_book
+from maintenance_wsgi.state.in_flight import describe, find_book
 
+_UNCOUNTED = "no application counts its requests here; construct it with drain=True"
 drain_option: Decorator = target_option(
     "--drain",
     type=seconds,
@@ -23,29 +24,29 @@ def wait_for_requests(target: Target) -> None:
     """Wait until the earlier requests have ended; return at once without `--drain`."""
     if target.drain is None:
         return
-    if target.redis_store is not None:
-        _check_nodes(target.redis_store.nodes().nodes)
+    if store := target.redis_store:  # its nodes have drained before they acknowledged
+        nodes = [node for node in store.nodes().nodes if node.acknowledged]
+        if silent := [node.name for node in nodes if not node.counting]:
+            raise click.ClickException(f"{' '.join(silent[:10])}: {_UNCOUNTED}")
         return
+    directory, deadline = target.directory(), time.monotonic() + target.drain
+    book = find_book(directory)
+    earlier = book.running() if book else []
+    counting = book.counting(earlier) if book else 0
+    if not book or not counting:
+        raise click.ClickException(f"{directory}: {_UNCOUNTED}")
     on_terminal = sys.stderr.isatty() and not target.quiet
-    for found in open_book(target.directory()).drain(target.drain):
+    while earlier and time.monotonic() < deadline:
         if on_terminal:
-            number = len(found.running)
-            click.echo(f"\r{number} earlier requests still run \b", nl=False, err=True)
+            click.echo(f"\r{len(earlier)} earlier requests still run \b", nl=False, err=True)
+        time.sleep(0.01)
+        earlier = book.remaining(earlier)
     if on_terminal:
-        click.echo(err=True)
-    if found.running:
+        click.echo("\r\033[K", nl=False, err=True)
+    if earlier:
         raise click.ClickException(
-            f"requests that began before still run after {target.drain} s:"
-            f" {describe(found.running)}; maintenance mode is on; wait and try again, or reload the"
-            " server"
+            f"requests that began before still run after {target.drain} s: {describe(earlier)};"
+            " maintenance mode is on; wait and try again, or reload the server"
         )
     if not target.magento:
-        counting = f"processes that count: {found.counting}"
-        target.tell(f"Drained: no earlier request still runs ({counting})")
-
-
-def _check_nodes(nodes: Iterable[Node]) -> None:
-    """Refuse a proof by nodes that have nothing to count; the others have drained by now."""
-    if silent := [node.name for node in nodes if node.acknowledged and not node.counting]:
-        fault = "no application counts its requests there; construct it with drain=True"
-        raise click.ClickException(f"{' '.join(silent[:10])}: {fault}")
+        target.tell(f"Drained: no earlier request still runs (processes that count: {counting})")

@@ -1,7 +1,7 @@
 """The requests of a node that began before the fleet was switched on."""
 
 from maintenance_wsgi.errors import StateError
-from maintenance_wsgi.state.in_flight import Lock, describe, open_book
+from maintenance_wsgi.state.in_flight import Lock, describe, find_book
 
 
 class NodeDrain:
@@ -14,21 +14,16 @@ class NodeDrain:
     def look(self, *, enabled: bool) -> tuple[int, str]:
         """Return how many processes count their requests, and which earlier ones still run.
 
-        Args:
-            enabled: whether the files say that maintenance is on, since before this call.
+        `enabled` tells whether the files have switched maintenance on, before this call.
         """
         try:
-            book = open_book(self._directory)
-        except StateError:
-            return 0, ""  # no application counts here
-        try:
-            if not enabled:
-                self._earlier = None
-            elif self._earlier is None:
-                self._earlier = book.running()
-            else:
-                self._earlier = book.remaining(self._earlier)
-            earlier = self._earlier or []
+            if not (book := find_book(self._directory)):
+                return 0, ""
+            earlier: list[Lock] = []
+            if enabled:
+                is_new = self._earlier is None
+                earlier = book.running() if is_new else book.remaining(self._earlier or [])
+            self._earlier = earlier if enabled else None
             fault = f"earlier requests still run: {describe(earlier)}" if earlier else ""
             return book.counting(earlier), fault
         except StateError as error:

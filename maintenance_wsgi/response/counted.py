@@ -25,12 +25,10 @@ class CountedApplication:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
         request = self.book.begin()
-        if self.look() is not None:
+        is_on = self.look() is not None
+        if is_on or (self.is_exempt and self.is_exempt(environ)):
             self.book.end(request)
-            return self.gate(environ, start_response)
-        if self.is_exempt and self.is_exempt(environ):
-            self.book.end(request)
-            return self.application(environ, start_response)
+            return (self.gate if is_on else self.application)(environ, start_response)
         try:
             answer = self.application(environ, start_response)
         except BaseException:
@@ -64,13 +62,12 @@ class _CountedAnswer:
         finally:
             self._end()
 
-    def __del__(self) -> None:
-        self._end()
-
     def _end(self) -> None:
         request, self._request = self._request, 0
         if request:
             self._book.end(request)
+
+    __del__ = _end
 
 
 def _is_file(answer: object, environ: WSGIEnvironment) -> bool:

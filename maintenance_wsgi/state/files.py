@@ -90,34 +90,25 @@ class Directory:
         with _acting_with(_narrowed(None, self._status)):
             return self._keep(os.open(name, flags, dir_fd=self._descriptor))
 
-    def keep(self, name: str, *, create: bool) -> int:
+    def keep(self, name: str) -> int:
         """Return a descriptor of a regular file that is no link; the caller keeps it open.
 
-        Every user may read a file that is created now; it is empty.
+        If there is none, it is made: empty, and readable for every user.
         """
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
         with _acting_with(_narrowed(None, self._status)):
             try:
                 descriptor = os.open(name, flags, dir_fd=self._descriptor)
             except FileNotFoundError:
-                if not create:
-                    raise
                 descriptor = os.open(name, flags | os.O_CREAT, 0o644, dir_fd=self._descriptor)
-                with suppress(OSError):  # another process was faster, and another user's
+                with suppress(OSError):  # another user was faster
                     os.fchmod(descriptor, 0o644)
         status = os.fstat(descriptor)
-        if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
-            return descriptor
-        os.close(descriptor)
-        fault = "Has a second name" if stat.S_ISREG(status.st_mode) else "Not a regular file"
-        raise OSError(errno.EINVAL, fault, name)
-
-    def identity(self, name: str) -> tuple[int, int]:
-        """Return device and inode of a file, which is not opened; zeros if there is none."""
-        with suppress(OSError), _acting_with(_narrowed(None, self._status)):
-            found = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
-            return found.st_dev, found.st_ino
-        return 0, 0
+        # A hard link could lead to a file in which another program needs its own locks.
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "Not a regular file of one name", name)
+        return descriptor
 
     def read(self, name: str, limit: int) -> Contents:
         """Return what `find(name).read(limit)` returns; faster if the file is not a link."""

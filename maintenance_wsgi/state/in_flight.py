@@ -26,8 +26,7 @@ from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.state import files
 from maintenance_wsgi.state.users import current_user
 
-BOOK_NAME = ".maintenance.requests"
-_logger = logging.getLogger("maintenance_wsgi")
+_NAME = ".maintenance.requests"
 _FIRST_REQUEST, _LAST = 2**62, 2**63 - 1  # bytes
 # A byte's number: the time in units of 4 microseconds, and an even serial number. So two requests
 # of a process never hold the same byte, even if the clock is coarse, nor two side by side, which
@@ -37,9 +36,8 @@ _TIME = ~_SERIAL
 _SHARED = fcntl.LOCK_SH | fcntl.LOCK_NB
 _FLOCK = "hhqqi4x"  # type, whence, start, length, process: Linux' `struct flock`
 _MAX_LOCKS = 20_000  # a local user may hold any number; finding them all takes the square of it
-_POLL_SECONDS = 0.01
-_NAME_LIMIT = 64
-_REMOVABLE = {errno.ELOOP, errno.EINVAL, errno.EMLINK}
+_REMOVABLE = {errno.ELOOP, errno.EINVAL}
+_logger = logging.getLogger("maintenance_wsgi")
 
 
 class Lock(NamedTuple):
@@ -48,13 +46,6 @@ class Lock(NamedTuple):
     process: int
     first: int
     last: int
-
-
-class Draining(NamedTuple):
-    """How many processes count their requests, and the earlier requests that still run."""
-
-    counting: int
-    running: list[Lock]
 
 
 class Book:
@@ -69,21 +60,14 @@ class Book:
 
     def join(self) -> None:
         """Let this process be one that counts, as long as it lives."""
-        try:
-            byte = int.from_bytes(os.urandom(7))
-            fcntl.lockf(self._descriptor, _SHARED, 1, byte)
+        if self._lock(int.from_bytes(os.urandom(7))):
             self._process = os.getpid()
-        except OSError as error:
-            self._warn_once(error)
 
     def begin(self) -> int:
         """Count a request; return what ends it. It never waits, and never raises."""
         serial = next(self._serial) & _SERIAL
         request = _FIRST_REQUEST | time.monotonic_ns() & _TIME | serial
-        try:
-            fcntl.lockf(self._descriptor, _SHARED, 1, request)
-        except OSError as error:  # a local user has locked the file
-            self._warn_once(error)
+        self._lock(request)
         # A forked child has none of its parent's locks. Not every server runs Python's fork hooks.
         if self._process != os.getpid():
             self.join()
@@ -96,42 +80,35 @@ class Book:
         except OSError:
             pass
 
+    def _lock(self, byte: int) -> bool:
+        try:
+            fcntl.lockf(self._descriptor, _SHARED, 1, byte)
+        except OSError as error:  # a local user has locked the file
+            if not self._is_warned:
+                self._is_warned = True
+                fault = f"requests are not counted ({error.strerror})"
+                _logger.warning("%s: %s; find who locks it in /proc/locks", self._path, fault)
+            return False
+        return True
+
     def running(self) -> list[Lock]:
-        """Return the requests that run now, also those of this process."""
+        """Return the requests that run now, also those of this process.
+
+        If the flag is in place, they are the earlier ones: a later one is counted, but finds it.
+        """
         return list(self._held(_FIRST_REQUEST, _LAST))
 
     def remaining(self, earlier: Iterable[Lock]) -> list[Lock]:
         """Return which of the requests that ran earlier still run."""
         return [left for lock in earlier for left in self._held(lock.first, lock.last)]
 
-    def counting(self, running: Iterable[Lock] = ()) -> int:
+    def counting(self, running: Iterable[Lock]) -> int:
         """Return how many processes count here; this one only if one of its requests is running.
 
         The command may run inside of an application that has been loaded and serves nothing.
         """
         holders = {lock.process or lock.first for lock in self._held(0, _FIRST_REQUEST - 1)}
         return len(holders - ({os.getpid()} - {lock.process for lock in running}))
-
-    def drain(self, seconds: float) -> Iterator[Draining]:
-        """Yield how far the requests of this moment are; the first answer finds them.
-
-        Ends when none is left, or when `seconds` are over. Ask after the flag is in place: a later
-        request is counted as well, but finds the flag.
-
-        Raises:
-            StateError: no process counts its requests here.
-        """
-        deadline = time.monotonic() + seconds
-        running = self.running()
-        counting = self.counting(running)
-        if not counting:
-            raise _uncounted(self._path)
-        while True:
-            yield Draining(counting, running)
-            if not running or time.monotonic() >= deadline:
-                return
-            time.sleep(_POLL_SECONDS)
-            running = self.remaining(running)
 
     def _held(self, first: int, last: int) -> Iterator[Lock]:
         """Yield the locks between two bytes: the kernel names one, and we look on both sides."""
@@ -143,13 +120,13 @@ class Book:
             yield found
             number += 1
             if number > _MAX_LOCKS:
-                raise StateError(f"{self._path}: too many locks; find their holder in /proc/locks")
+                raise StateError(f"{self._path}: too many locks; find who locks it in /proc/locks")
             gaps += [(first, found.first - 1), (found.last + 1, last)]
 
     def _lock_between(self, first: int, last: int) -> Lock | None:
-        # The answer to F_GETLK would leave out what this process holds itself.
         length = 0 if last == _LAST else last - first + 1  # 0: whatever follows
         asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, first, length, 0)
+        # The answer to F_GETLK would leave out what this process holds itself.
         found = fcntl.fcntl(self._descriptor, fcntl.F_OFD_GETLK, asked)
         kind, _, start, length, process = struct.unpack(_FLOCK, found)
         if kind == fcntl.F_UNLCK:
@@ -157,38 +134,35 @@ class Book:
         end = start + length - 1 if length else _LAST
         return Lock(process, max(start, first), min(end, last))
 
-    def _warn_once(self, error: OSError) -> None:
-        if not self._is_warned:
-            self._is_warned = True
-            remedy = "find who holds a lock on it in /proc/locks"
-            fault = f"requests are not counted ({error.strerror}); {remedy}"
-            _logger.warning("%s: %s", self._path, fault)
+
+_books: dict[tuple[int, int], Book] = {}  # by device and inode: the kernel's rule is the process's
 
 
-_books: dict[tuple[int, int], Book] = {}  # by device and inode; a process must have one of each
-
-
-def open_book(directory: str, *, create: bool = False) -> Book:
-    """Return this process's book of a directory, which is opened now or was before.
+def open_book(directory: str) -> Book:
+    """Return this process's book of a directory; the file is made if there is none.
 
     Raises:
-        StateError: the file cannot be opened; or it is missing, and is not to be created.
+        StateError: the file cannot be made or opened.
     """
-    path = os.path.join(directory, BOOK_NAME)
+    path = os.path.join(directory, _NAME)
+    with suppress(OSError):
+        status = os.lstat(path)
+        if book := _books.get((status.st_dev, status.st_ino)):
+            return book
     try:
         with files.open_directory(directory) as opened:
-            if book := _books.get(opened.identity(BOOK_NAME)):
-                return book
-            descriptor = opened.keep(BOOK_NAME, create=create)
+            descriptor = opened.keep(_NAME)
     except OSError as error:
-        if isinstance(error, files.NOT_FOUND) and not create:
-            raise _uncounted(path) from None
         remedy = "remove it" if error.errno in _REMOVABLE else f"as its owner, run: touch {path}"
-        raise StateError(
-            f"{path}: {current_user()} cannot open it ({error.strerror}); {remedy}"
-        ) from error
+        fault = f"{current_user()} cannot open it ({error.strerror})"
+        raise StateError(f"{path}: {fault}; {remedy}") from error
     status = os.fstat(descriptor)
     return _books.setdefault((status.st_dev, status.st_ino), Book(path, descriptor))
+
+
+def find_book(directory: str) -> Book | None:
+    """Return what `open_book` returns, or None if no application has counted here."""
+    return open_book(directory) if os.path.lexists(os.path.join(directory, _NAME)) else None
 
 
 def describe(running: Iterable[Lock]) -> str:
@@ -196,27 +170,20 @@ def describe(running: Iterable[Lock]) -> str:
     by_process: dict[int, list[Lock]] = {}
     for lock in running:
         by_process.setdefault(lock.process, []).append(lock)
-    return "; ".join(f"{_name(process)}: {_age(held)}" for process, held in by_process.items())
+    return "; ".join(f"{_process(number)}: {_age(held)}" for number, held in by_process.items())
 
 
 def _age(held: list[Lock]) -> str:
     if any(lock.last > lock.first for lock in held):
         return "a lock that is not a request"
     began = min(lock.first for lock in held) - _FIRST_REQUEST
-    seconds = max(0, time.monotonic_ns() - began) // 1_000_000_000
-    number = len(held)
+    seconds, number = max(0, time.monotonic_ns() - began) // 1_000_000_000, len(held)
     return f"{number} requests, the oldest for {seconds} s" if number > 1 else f"1 for {seconds} s"
 
 
-def _name(process: int) -> str:
-    if process <= 0:
+def _process(number: int) -> str:
+    if number <= 0:
         return "a process of another container or machine"
     with suppress(OSError):
-        name = Path(f"/proc/{process}/comm").read_bytes().strip()
-        return f"process {process} ({printable(name, _NAME_LIMIT)})"
-    return f"process {process}"
-
-
-def _uncounted(path: str) -> StateError:
-    fault = "no application counts its requests here"
-    return StateError(f"{os.path.dirname(path)}: {fault}; construct it with drain=True")
+        return f"process {number} ({printable(Path(f'/proc/{number}/comm').read_bytes().strip())})"
+    return f"process {number}"

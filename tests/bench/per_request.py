@@ -127,6 +127,10 @@ def ours(directory: str, **options: Any) -> WSGIApplication:
     return MaintenanceMiddleware(application, directory, **options)
 
 
+def counting(directory: str) -> WSGIApplication:
+    return ours(directory, drain=True)
+
+
 def proxy_fix_and_scan(directory: str) -> WSGIApplication:
     """Put what many write themselves before the application: the list is read and scanned."""
     path = os.path.join(directory, LIST)
@@ -167,6 +171,7 @@ def served(off: str, on: str) -> WSGIApplication:
         "/bare": application,
         "/stat": _behind_one_stat(os.path.join(off, FLAG)),
         "/off": ours(off),
+        "/counted": counting(off),
         "/blocked": ours(on),
     }
     return lambda environ, start_response: apps[environ["PATH_INFO"]](environ, start_response)
@@ -237,6 +242,7 @@ _SITUATIONS = ("off", "exempt", "blocked")
 _AIMS = (1.3, 1.6, 2.5)
 _OURS = "maintenance-wsgi"
 _OTHERS = {
+    "maintenance-wsgi, `drain=True`": counting,
     "`ProxyFix` and a scan": proxy_fix_and_scan,
     "`ProxyFix` and `netaddr.IPSet`": proxy_fix_and_ip_set,
 }

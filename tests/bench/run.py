@@ -28,6 +28,7 @@ _ROWS = {
     "bare": "the bare application",
     "stat": "with one failing `os.stat` for each request",
     "off": "maintenance-wsgi, off",
+    "counted": "maintenance-wsgi, `drain=True`, off",
     "blocked": "maintenance-wsgi, blocked",
     "nginx": "nginx in front, `if (-f flag) return 503`, blocked",
 }

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from maintenance_wsgi.fleet.draining import NodeDrain
 from maintenance_wsgi.fleet.store import RedisStore
 from tests.live.fleet.followers import follower, health_of, node_of
 from tests.support.commands import invoke_fleet, succeed
@@ -36,10 +37,19 @@ def test_node_that_counts_nothing_is_no_proof(redis_url: str, fleet: RedisStore,
         wait_for(lambda: health_of(fleet, "web1") == "current")
         result = invoke_fleet(redis_url, "enable", "--wait=30", "--drain=25")
         assert result.exit_code == 1
-        assert "Error: web1: no application counts its requests there; const" in result.stderr
+        assert "Error: web1: no application counts its requests here; const" in result.stderr
         with counting(var, 0):
             wait_for(lambda: (node := node_of(fleet, "web1")) and node.counting == 1)
             succeed(redis_url, "enable", "--wait=30", "--drain=25")
+
+
+def test_book_that_cannot_be_read_is_a_fault(var: Path) -> None:
+    drain, book = NodeDrain(str(var)), var / ".maintenance.requests"
+    assert drain.look(enabled=True) == (0, "")
+    book.mkdir()
+    counting_here, fault = drain.look(enabled=True)
+    assert counting_here == 0
+    assert fault.endswith("cannot open it (Not a regular file of one name); remove it")
 
 
 def test_nodes_drain_within_the_wait(redis_url: str) -> None:

@@ -5,7 +5,7 @@ import sys
 
 from maintenance_wsgi.state.in_flight import open_book
 
-book = open_book(sys.argv[1], create=True)
+book = open_book(sys.argv[1])
 book.join()
 for _ in range(int(sys.argv[2])):
     book.begin()

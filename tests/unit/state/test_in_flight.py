@@ -16,16 +16,17 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 from wsgiref.util import FileWrapper
 
+import pexpect
 import pytest
 from click.testing import Result
 
 from maintenance_wsgi import ConfigTypeError, MaintenanceMiddleware, MaintenanceMode, StateError
 from maintenance_wsgi.state import in_flight
-from maintenance_wsgi.state.in_flight import open_book
+from maintenance_wsgi.state.in_flight import Lock, describe, open_book
 from tests.support.commands import invoke
 from tests.support.logs import warnings_of
 from tests.support.needs import need, need_root
-from tests.support.processes import COMMAND, counting, run, unmeasured, wait_for
+from tests.support.processes import COMMAND, counting, environ, run, unmeasured, wait_for
 from tests.support.wsgi import call, make_environ, shop
 
 NOBODY_COUNTS = "no application counts its requests here; construct it with drain=True"
@@ -229,6 +230,28 @@ def test_command_names_what_still_runs(var: Path, flag: Path) -> None:
         assert flag.exists()
 
 
+@pytest.mark.parametrize(
+    ("lock", "shown"),
+    [
+        (Lock(0, 2**62, 2**62), "a process of another container or machine: 1 for "),
+        (Lock(-1, 2**62, 2**62), "a process of another container or machine: 1 for "),
+        (Lock(2**22 + 1, 2**62, 2**62), f"process {2**22 + 1}: 1 for "),  # it has ended since
+        (Lock(1, 2**63 - 1, 2**63 - 1), "): 1 for 0 s"),  # a clock that is ahead
+        (Lock(1, 2**62, 2**62 + 1), "): a lock that is not a request"),
+    ],
+)
+def test_process_is_described(lock: Lock, shown: str) -> None:
+    assert shown in describe([lock])
+
+
+def test_terminal_shows_how_many(var: Path) -> None:
+    with counting(var, 2):
+        command = f"{COMMAND} --dir={var} enable --drain=1"
+        said = str(pexpect.run(command, env=environ(), timeout=60))
+    assert "\\r2 earlier requests still run \\x08\\r2 earlier" in said
+    assert "Error: requests that began before still run after 1 s: process " in said
+
+
 def test_command_waits_until_the_last_has_ended(var: Path) -> None:
     with ThreadPoolExecutor(1) as pool, counting(var, 0):
         with counting(var, 1):
@@ -247,12 +270,11 @@ def test_killed_process_is_out_of_the_book(var: Path) -> None:
 
 
 def test_requests_that_begin_later_are_not_waited_for(var: Path) -> None:
-    MaintenanceMiddleware(shop, var, drain=True)
-    draining = open_book(str(var)).drain(1)
+    book = open_book(str(var))
     with counting(var, 1):
-        assert len(next(draining).running) == 1
+        earlier = book.running()
         with counting(var, 2):
-            assert len(next(draining).running) == 1
+            assert book.remaining(earlier) == earlier
             assert number_running(var) == 3
 
 
@@ -315,11 +337,11 @@ def test_forked_child_counts_for_itself(var: Path) -> None:
         os.read(to_child[0], 1)
         os._exit(0)
     os.read(to_parent[0], 1)
-    held = next(own.drain(0))
-    assert sorted(lock.process for lock in held.running) == sorted([os.getpid(), child])
-    assert held.counting == 2
+    running = own.running()
+    assert sorted(lock.process for lock in running) == sorted([os.getpid(), child])
+    assert own.counting(running) == 2
     own.end(request)
-    assert [lock.process for lock in next(own.drain(0)).running] == [child]
+    assert [lock.process for lock in own.running()] == [child]
     os.write(to_child[1], b"1")
     os.waitpid(child, 0)
     assert number_running(var) == 0
@@ -335,8 +357,7 @@ def test_threads_count_each_request_once(var: Path) -> None:
         request = own.begin()
         barrier.wait(60)
         if barrier.wait(60) == 0:
-            found = next(own.drain(0)).running
-            assert len(found) == 64
+            assert len(own.running()) == 64
         barrier.wait(60)
         own.end(request)
 
@@ -365,10 +386,8 @@ def test_local_user_who_locks_the_file_stops_no_request(
     with locked(book, fcntl.LOCK_EX) as process:
         gate = MaintenanceMiddleware(shop, var, drain=True)
         assert [call(gate).code for _ in range(3)] == [200] * 3
-        remedy = "find who holds a lock on it in /proc/locks"
-        assert warnings_of(caplog) == [
-            f"{book}: requests are not counted (Resource temporarily unavailable); {remedy}"
-        ]
+        fault = "requests are not counted (Resource temporarily unavailable)"
+        assert warnings_of(caplog) == [f"{book}: {fault}; find who locks it in /proc/locks"]
         result = enable(var)
         assert result.exit_code == 1
         assert f"process {process} (" in result.stderr
@@ -385,7 +404,7 @@ def test_local_user_who_holds_many_locks_is_named_by_the_kernel_only(
 ) -> None:
     monkeypatch.setattr(in_flight, "_MAX_LOCKS", 10)
     with counting(var, 11):
-        assert "too many locks; find their holder in /proc/locks" in enable(var).stderr
+        assert "too many locks; find who locks it in /proc/locks" in enable(var).stderr
 
 
 @pytest.mark.parametrize("obstacle", ["link", "pipe", "directory", "hard-link"])
