@@ -60,20 +60,20 @@ def test_magento_prints_no_more_than_its_two_lines(name: str, var: Path) -> None
         result = verify(var, name, port, "--ip=203.0.113.9")
         assert result.stderr == ""
         assert len(result.stdout.splitlines()) == 2
-        verify(var, name, port, "--wait=1", host="shop.invalid", code=1)
+        verify(var, name, port, "--wait=3", host="shop.invalid", code=1)
 
 
 def test_wrong_site_leaves_the_switch_as_it_is(var: Path, flag: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with gated(tmp_path / "other") as port:
-        result = verify(var, "enable", port, "--wait=1", code=1)
+        result = verify(var, "enable", port, "--wait=3", code=1)
         assert result.stdout == f"Enabled maintenance mode in {var}\nExempt: none\n"
         where = f"Error: http://127.0.0.1:{port}/: 10 of 10 answers at 127.0.0.1 are"
         assert result.stderr.startswith(f"{where} 200 {WRONG}")
         assert result.stderr.endswith(f"; {REMEDY}")
         assert flag.exists()
         MaintenanceMode(tmp_path / "other").enable()
-        result = verify(var, "disable", port, "--wait=1", code=1)
+        result = verify(var, "disable", port, "--wait=3", code=1)
         assert result.stderr.startswith(f"{where} {ON}")
         assert "switch off the other application or directory that sends it" in result.stderr
         assert not flag.exists()
@@ -110,7 +110,7 @@ def test_node_with_another_directory_is_named(var: Path, tmp_path: Path) -> None
         for host, directory in zip(("::1", *NODES), (var, var, tmp_path / "other"), strict=True):
             stack.enter_context(gated(directory, host, port))
         options = ["--dir", str(var), "enable", f"--verify=http://{NAME}:{port}/"]
-        result = run(*command, *options, "--wait=1", env=environ(), code=1)
+        result = run(*command, *options, "--wait=3", env=environ(), code=1)
         assert re.fullmatch(
             rf"Error: http://{NAME}:{port}/: 10 of 10 answers at 127\.0\.0\.3 are 200"
             rf" without X-Maintenance-Mode \(Server: .*\), while those at"
@@ -127,7 +127,7 @@ def test_each_thing_that_is_wrong_has_its_line(var: Path, tmp_path: Path) -> Non
     with gated(var) as port:
         (tmp_path / "other").mkdir()
         options = ["--dir", f"{tmp_path}/other", "enable", f"--verify=http://{NAME}:{port}/"]
-        result = run(*command, *options, "--wait=1", env=environ(), code=1)
+        result = run(*command, *options, "--wait=3", env=environ(), code=1)
     lines = result.stderr.splitlines()
     assert [line.split(": ")[0] for line in lines] == ["Error", "Error"]
     assert "10 of 10 answers at 127.0.0.1 are 200" in result.stderr
@@ -180,7 +180,7 @@ def test_command_is_run_after_the_site_is_right(var: Path, tmp_path: Path) -> No
         assert not MaintenanceMode(var).is_enabled()
         other = MaintenanceMode(tmp_path / "other")
         seen = tmp_path / "seen"
-        result = verify(tmp_path / "other", "run", port, "--wait=1", "touch", str(seen), code=1)
+        result = verify(tmp_path / "other", "run", port, "--wait=3", "touch", str(seen), code=1)
     assert "10 of 10 answers" in result.stderr
     assert "'touch' was not run; maintenance mode stays on; switch it off with" in result.stderr
     assert (other.is_enabled(), seen.exists()) == (True, False)
@@ -195,7 +195,7 @@ def test_end_of_a_run_is_verified_too(var: Path, flag: Path) -> None:
         yield b"HTTP/1.1 %d\r\n%b\r\n\r\n" % (code, mark)
 
     with answering(answer) as port:
-        result = verify(var, "run", port, "--wait=1", "true", code=1)
+        result = verify(var, "run", port, "--wait=3", "true", code=1)
     assert "'true' succeeded; maintenance mode was switched off, but" in result.stderr
     assert "10 of 10 answers at 127.0.0.1 are 502 without" in result.stderr
     assert "was not run" not in result.stderr

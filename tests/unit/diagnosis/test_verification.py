@@ -71,7 +71,7 @@ def test_url_of_another_kind_is_not(url: str) -> None:
     assert parse_url(url) is None
 
 
-def seen(port: int, *, on: bool, seconds: float = 0.5, scheme: str = "http") -> list[Visit]:
+def seen(port: int, *, on: bool, seconds: float = 1.5, scheme: str = "http") -> list[Visit]:
     """Return what is seen at the end of the time."""
     site = parse_url(f"{scheme}://127.0.0.1:{port}/?a=b")
     assert site is not None
@@ -79,7 +79,7 @@ def seen(port: int, *, on: bool, seconds: float = 0.5, scheme: str = "http") -> 
     return last
 
 
-def said(port: int, *, on: bool, seconds: float = 0.5, scheme: str = "http") -> str:
+def said(port: int, *, on: bool, seconds: float = 1.5, scheme: str = "http") -> str:
     """Return the one sentence about it, without the URL; nothing if all is right."""
     site = parse_url(f"{scheme}://127.0.0.1:{port}/?a=b")
     assert site is not None
