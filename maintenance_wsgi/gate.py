@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from maintenance_wsgi.request import bypass
 from maintenance_wsgi.request.client_ip import ClientIPResolver, Resolution
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
 from maintenance_wsgi.state.flag import Window
@@ -18,11 +19,14 @@ class Outcome(StrEnum):
     OFF = "off"
     EXEMPT_PATH = "exempt_path"
     EXEMPT_CLIENT = "exempt_client"
+    BYPASS_LINK = "bypass_link"
+    BYPASS_HEADER = "bypass_header"
+    BYPASS_COOKIE = "bypass_cookie"
     BLOCKED = "blocked"
 
     @property
     def allowed(self) -> bool:
-        """Whether the application answers."""
+        """Whether the request gets through: the application answers, or a redirect to it."""
         return self is not Outcome.BLOCKED
 
 
@@ -32,12 +36,13 @@ class Decision:
 
     outcome: Outcome
     resolution: Resolution | None = None  # the client; None if only the path decided
-    window: Window | None = None  # what the flag says; None unless the request is blocked
+    window: Window | None = None  # what the flag says; None if it was not asked
 
 
 # To look up a member of an enum takes 70 ns.
 _OFF, _EXEMPT_CLIENT, _BLOCKED = Outcome.OFF, Outcome.EXEMPT_CLIENT, Outcome.BLOCKED
 _EXEMPT_PATH = Decision(Outcome.EXEMPT_PATH)
+_BYPASS = {name: Outcome(f"bypass_{name}") for name in ("link", "header", "cookie")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +60,23 @@ class Gate:
         `OFF` unless the path or the client is exempt.
         """
         if self.exempt_paths.match(environ):
-            return _EXEMPT_PATH
+            return self._opened_link(environ, flag) or _EXEMPT_PATH
         resolution = self.resolver.resolve(environ)
         if resolution.client is not None and self.reader.exempts(resolution.client):
-            return Decision(_EXEMPT_CLIENT, resolution)
+            return self._opened_link(environ, flag) or Decision(_EXEMPT_CLIENT, resolution)
         window = self.reader.window(flag) if flag else None
         if window is None:  # switched off since the flag was looked at
             return Decision(_OFF, resolution)
+        if window.bypass and (means := bypass.passes_by(environ, window.bypass)):
+            return Decision(_BYPASS[means], resolution, window)
         return Decision(_BLOCKED, resolution, window)
+
+    def _opened_link(
+        self, environ: Mapping[str, Any], flag: os.stat_result | None
+    ) -> Decision | None:
+        """Return the decision on a bypass link: the application must not see it, by any way in."""
+        if flag is None or not bypass.opens_link(environ):
+            return None
+        window = self.reader.window(flag)
+        is_right = window and window.bypass and bypass.passes_by(environ, window.bypass) == "link"
+        return Decision(Outcome.BYPASS_LINK, None, window) if is_right else None

@@ -22,16 +22,19 @@ from maintenance_wsgi.diagnosis.explanation import Explanation, explain
 from maintenance_wsgi.diagnosis.hints import ProxyWarnings
 from maintenance_wsgi.errors import ConfigError, ConfigTypeError
 from maintenance_wsgi.gate import Gate, Outcome
+from maintenance_wsgi.request import bypass
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
 from maintenance_wsgi.response.exempt import start_exempt_client, start_exempt_path
+from maintenance_wsgi.response.short import answer_link
 from maintenance_wsgi.response.unavailable import UnavailableResponse
 from maintenance_wsgi.state.mode import MaintenanceMode
 from maintenance_wsgi.state.reader import StateReader
 from maintenance_wsgi.state.store import FileStore
 
 _logger = logging.getLogger("maintenance_wsgi")
-_EXEMPT_PATH, _EXEMPT_CLIENT = Outcome.EXEMPT_PATH, Outcome.EXEMPT_CLIENT
+_BLOCKED, _BYPASS_LINK, _EXEMPT_PATH = Outcome.BLOCKED, Outcome.BYPASS_LINK, Outcome.EXEMPT_PATH
+_OFF = Outcome.OFF
 
 
 class MaintenanceMiddleware:
@@ -127,16 +130,19 @@ class MaintenanceMiddleware:
         if flag is None:
             return self._application(environ, start_response)
         decision = self._gate.decide(environ, flag)
-        if decision.outcome is _EXEMPT_PATH:
-            return self._application(environ, partial(start_exempt_path, start_response))
-        if decision.outcome is _EXEMPT_CLIENT:
-            environ["maintenance_wsgi.exempt"] = True
-            return self._application(environ, partial(start_exempt_client, start_response))
-        resolution, window = decision.resolution, decision.window
-        if resolution is None or window is None:
+        outcome, resolution, window = decision.outcome, decision.resolution, decision.window
+        if outcome is _BLOCKED and resolution and window:
+            self._warn(environ, resolution)
+            return self._unavailable(environ, start_response, window, resolution.client)
+        if outcome is _BYPASS_LINK:
+            return answer_link(environ, start_response)
+        if outcome is _OFF:  # since the flag was looked at
             return self._application(environ, start_response)
-        self._warn(environ, resolution)
-        return self._unavailable(environ, start_response, window, resolution.client)
+        bypass.hide(environ)
+        if outcome is _EXEMPT_PATH:
+            return self._application(environ, partial(start_exempt_path, start_response))
+        environ["maintenance_wsgi.exempt"] = True
+        return self._application(environ, partial(start_exempt_client, start_response))
 
     def explain(self, environ: WSGIEnvironment) -> Explanation:
         """Return how a request is decided, step by step, by this very configuration.

@@ -55,15 +55,17 @@ def _config_line(options: Options, source: str) -> str:
 @main.command(short_help="Explain step by step what becomes of a request.")
 @click.argument("address", type=params.peer)
 @_option("--header", "'NAME: VALUE'", "A header of the request.", type=params.header, multiple=True)
-@_option("--path", "PATH", "The path of the request.", default="/")
+@_option("--path", "PATH", "The path of the request, and its query.", default="/")
+@_option("--method", "NAME", "The method of the request.", default="GET")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @_middleware_options
-def explain(
+def explain(  # noqa: PLR0913 (the options of the command; all by keyword)
     target: Target,
     *,
     address: str,
     header: tuple[tuple[str, str], ...],
     path: str,
+    method: str,
     as_json: bool,
     **given: Any,  # noqa: ANN401 (the options of the middleware)
 ) -> None:
@@ -83,7 +85,9 @@ def explain(
     gate = Gate(StateReader(options.directory), resolver, ExemptPaths(options.exempt_paths))
     # PEP 3333: the environ holds the path's bytes, decoded as latin-1.
     latin = path.encode("utf-8", "surrogateescape").decode("latin-1")
-    environ = {"REMOTE_ADDR": address, "PATH_INFO": latin}
+    path_info, _, query = latin.partition("?")
+    environ = {"REMOTE_ADDR": address, "REQUEST_METHOD": method}
+    environ |= {"PATH_INFO": path_info, "QUERY_STRING": query}
     for name, value in header:  # equal names share one value, as servers put them there
         environ[name] = f"{environ[name]}, {value}" if name in environ else value
     found = explain_request(environ, gate)

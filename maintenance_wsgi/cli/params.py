@@ -66,6 +66,16 @@ def _next(clock: str) -> datetime:
     return next(found for found in ahead if found > now)
 
 
+def bypass(value: str) -> tuple[str, str]:
+    """Return a new link to a page and its digest; empty strings for `none`."""
+    from maintenance_wsgi.request.bypass import new_link  # noqa: PLC0415 (slow to import)
+
+    try:
+        return ("", "") if value == NONE else new_link(value)
+    except ConfigError as error:
+        raise click.BadParameter(str(error).removeprefix("bypass: ")) from None
+
+
 def seconds(value: str) -> int:
     """Return the number of seconds that decimal digits spell."""
     if not re.fullmatch("[0-9]{1,20}", value):

@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from maintenance_wsgi.cli.app import Target, main, warn
 from maintenance_wsgi.cli.fleet import change_options, wait_for_nodes
 from maintenance_wsgi.cli.params import WindowOptions, window_options
-from maintenance_wsgi.cli.switch import warn_of_entries
+from maintenance_wsgi.cli.switch import bypass_option, warn_of_entries
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
 
@@ -39,6 +39,7 @@ def _in_path(_ctx: object, _option: object, typed: str) -> list[CompletionItem]:
     "--disable-on-failure", is_flag=True, help="Switch maintenance mode off even if COMMAND fails."
 )
 @window_options
+@bypass_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, shell_complete=_in_path)
 @change_options
 def run(
@@ -64,7 +65,9 @@ def run(
     warn_of_entries(target, options["exemptions"] or ())
     name, switched_on, finished = f"'{printable(command[0])}'", False, False
     try:
-        with mode.window(**options, disable_on_failure=disable_on_failure) as switched_on:
+        with mode.window(
+            **options, bypass=target.digest, disable_on_failure=disable_on_failure
+        ) as switched_on:
             _report_start(target, switched_on=switched_on)
             wait_for_nodes(target)
             _run(command)
@@ -101,9 +104,11 @@ def _check_executable(name: str) -> None:
 def _report_start(target: Target, *, switched_on: bool) -> None:
     if not switched_on:
         warn("maintenance mode was on before, and is left as it is")
-    elif not target.quiet:
+        return
+    if not target.quiet:
         started = f"Maintenance mode is on; if this process is killed, {_remedy(target)}"
         click.echo(printable(started, LINE_LIMIT), err=True)
+    target.tell_link(err=True)  # standard output is the command's
 
 
 def _run(command: Sequence[str]) -> None:

@@ -13,8 +13,17 @@ from typing import Unpack
 import click
 
 from maintenance_wsgi.cli import fleet
-from maintenance_wsgi.cli.app import Target, main, quiet_option, warn, with_target
-from maintenance_wsgi.cli.params import NONE, WindowOptions, ip, ip_error, ip_option, window_options
+from maintenance_wsgi.cli.app import Target, main, quiet_option, target_option, warn, with_target
+from maintenance_wsgi.cli.params import (
+    NONE,
+    Decorator,
+    WindowOptions,
+    bypass,
+    ip,
+    ip_error,
+    ip_option,
+    window_options,
+)
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
 from maintenance_wsgi.networks import format_network, is_public, parse_forwarded_address
 from maintenance_wsgi.state.exemptions import dropped, first_ten, parse_entries, quoted
@@ -23,9 +32,17 @@ from maintenance_wsgi.state.ownership import followed_source
 from maintenance_wsgi.state.store import FileStore, Snapshot, Store
 from maintenance_wsgi.state.users import user_name
 
+bypass_option: Decorator = target_option(
+    "--bypass",
+    type=bypass,
+    metavar="URL",
+    help="Print a link to URL; a browser that opens it is let through. 'none' takes it back.",
+)
+
 
 @main.command()
 @window_options
+@bypass_option
 @click.option("--add-ip", type=ip, metavar="IP", multiple=True, help="Append to the list.")
 @fleet.change_options
 def enable(target: Target, *, add_ip: tuple[str, ...], **options: Unpack[WindowOptions]) -> None:
@@ -40,8 +57,10 @@ def enable(target: Target, *, add_ip: tuple[str, ...], **options: Unpack[WindowO
     """
     mode = target.open(create=True)
     warn_of_entries(target, [*(options["exemptions"] or ()), *add_ip])
-    change = mode.enable(**options, add_exemptions=add_ip)
+    change = mode.enable(**options, bypass=target.digest, add_exemptions=add_ip)
     _report(target, mode.store, change, options["exemptions"])
+    if status_of(change[1]).window.bypass == target.digest:  # a full disk takes no details
+        target.tell_link()
     _warn_of_private_files(mode)
     fleet.wait_for_nodes(target)
 
@@ -214,6 +233,7 @@ def _status_text(found: Status, target: Target, store: Store) -> str:
         "Until": window.until and _moment(window.until),
         "Message": window.message and printable(window.message, 4096),
         "Retry after": window.retry_after is not None and f"{window.retry_after} s",
+        "Bypass": window.bypass and "a link is in force",
         "Exempt": first_ten(found.exemptions) or NONE,
         "Follows": follows,
     }
@@ -237,6 +257,7 @@ def _status_json(found: Status, target: Target, store: Store) -> str:
     directory = store.directory if isinstance(store, FileStore) else None
     members = {"enabled": found.enabled, "directory": directory, "exempt": found.exemptions}
     members |= {"invalid": found.invalid} | asdict(found.window) | fleet.nodes_dict(target)
+    members["bypass"] = found.window.bypass is not None
     return json.dumps(members, default=datetime.isoformat)
 
 

@@ -16,6 +16,7 @@ from maintenance_wsgi.grammar import LINE_LIMIT, header, printable, request_path
 from maintenance_wsgi.networks import Address, NetworkSet
 from maintenance_wsgi.request.client_ip import Hop, Reason, Resolution, header_entries
 from maintenance_wsgi.state.exemptions import Entry, read_entries
+from maintenance_wsgi.state.flag import Window
 from maintenance_wsgi.state.store import FileStore
 
 _MAX_HOPS = 20
@@ -33,8 +34,12 @@ _OUTCOMES = {
     Outcome.OFF: "let through: maintenance is off",
     Outcome.EXEMPT_PATH: "let through: the path is exempt",
     Outcome.EXEMPT_CLIENT: "let through: the client is exempt",
+    Outcome.BYPASS_LINK: "let through: by the bypass link, with a redirect and a cookie",
+    Outcome.BYPASS_HEADER: "let through: by the bypass header",
+    Outcome.BYPASS_COOKIE: "let through: by the bypass cookie",
     Outcome.BLOCKED: "blocked: 503",
 }
+_EXEMPT = {Outcome.EXEMPT_CLIENT, *(found for found in Outcome if found.startswith("bypass"))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ class Explanation:
     outcome: Outcome
     outcome_if_on: Outcome  # what becomes of the request while maintenance is on
     resolution: Resolution
+    window: Window | None  # what the flag says, if that was asked
     header: str  # name of the one header that is read
     value: str  # what it holds
     ignored: tuple[Hop, ...]  # the entries of the header that were not read, from the right
@@ -83,11 +89,14 @@ class Explanation:
             *(_line(f" #{number}", *step) for number, step in enumerate(self._steps(), 1)),
             _line("client", str(client or "unknown"), _REASONS[self.resolution.reason]),
             _line("exempt", self._exemption()),
-            _line("flag", "missing" if self.outcome is Outcome.OFF else "present"),
+            _line("flag", "missing" if self.outcome is Outcome.OFF else "present", self._state()),
             _line("path", printable(self.path), "exempt" if is_exempt_path else "not exempt"),
             *(_line("hint", hint) for hint in self.hints),
         ]
         return "\n".join(lines)
+
+    def _state(self) -> str:
+        return "a bypass link is in force" if self.window and self.window.bypass else ""
 
     def _steps(self) -> Iterator[tuple[str, str]]:
         hops = self.resolution.hops
@@ -133,7 +142,7 @@ def explain(environ: Mapping[str, Any], gate: Gate) -> Explanation:
     read = len(resolution.hops)
     ignored = islice(header_entries(resolver.key, value), read, read + _MAX_HOPS)
     hints = ["X-Maintenance-Mode: exempt in a 503 means that the shop behind blocks on its own"]
-    if outcome_if_on is not Outcome.EXEMPT_CLIENT:
+    if outcome_if_on not in _EXEMPT:
         entries = [] if isinstance(listed, StateError) else listed
         hints = list(likely_causes(environ, gate, resolution, entries))
     if flag is None:
@@ -142,6 +151,7 @@ def explain(environ: Mapping[str, Any], gate: Gate) -> Explanation:
         outcome=outcome if flag else Outcome.OFF,
         outcome_if_on=outcome_if_on,
         resolution=resolution,
+        window=decision.window,
         header=resolver.header,
         value=value,
         ignored=tuple(Hop(*entry) for entry in ignored),

@@ -571,6 +571,7 @@ def test_status_as_json(var: Path, ip_list: Path) -> None:
         "message": "Umzug",
         "until": "2033-12-01T18:00:00+00:00",
         "retry_after": 60,
+        "bypass": False,
     }
     assert "'nope'" in result.stderr
     invoke("disable")
@@ -584,6 +585,7 @@ def test_status_as_json(var: Path, ip_list: Path) -> None:
         "message": None,
         "until": None,
         "retry_after": None,
+        "bypass": False,
     }
 
 
