@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from maintenance_wsgi.request import bypass
+from maintenance_wsgi.request.bypass import is_sent, passes_by
 from maintenance_wsgi.request.client_ip import ClientIPResolver, Resolution
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
 from maintenance_wsgi.state.flag import Window
@@ -37,6 +37,7 @@ class Decision:
     outcome: Outcome
     resolution: Resolution | None = None  # the client; None if only the path decided
     window: Window | None = None  # what the flag says; None if it was not asked
+    hides: bool = False  # whether it may hold what the application must not see
 
 
 # To look up a member of an enum takes 70 ns.
@@ -47,7 +48,7 @@ _BYPASS = {name: Outcome(f"bypass_{name}") for name in ("link", "header", "cooki
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Decides from the path, the client and the two files."""
+    """Decides from the path, the client, the bypass link and the two files."""
 
     reader: StateReader
     resolver: ClientIPResolver
@@ -59,24 +60,30 @@ class Gate:
         `flag` is the flag file's status, just taken. With None, as without a flag, the outcome is
         `OFF` unless the path or the client is exempt.
         """
-        if self.exempt_paths.match(environ):
-            return self._opened_link(environ, flag) or _EXEMPT_PATH
+        # Most gates have no paths, and a call costs time.
+        if self.exempt_paths.entries and self.exempt_paths.match(environ):
+            return self._sent(environ, flag, _EXEMPT_PATH) if is_sent(environ) else _EXEMPT_PATH
         resolution = self.resolver.resolve(environ)
         if resolution.client is not None and self.reader.exempts(resolution.client):
-            return self._opened_link(environ, flag) or Decision(_EXEMPT_CLIENT, resolution)
+            exempt = Decision(_EXEMPT_CLIENT, resolution)
+            return self._sent(environ, flag, exempt) if is_sent(environ) else exempt
         window = self.reader.window(flag) if flag else None
         if window is None:  # switched off since the flag was looked at
             return Decision(_OFF, resolution)
-        if window.bypass and (means := bypass.passes_by(environ, window.bypass)):
-            return Decision(_BYPASS[means], resolution, window)
-        return Decision(_BLOCKED, resolution, window)
+        outcome = self._outcome(environ, window) if window.bypass else _BLOCKED
+        return Decision(outcome, resolution, window, outcome is not _BLOCKED)
 
-    def _opened_link(
-        self, environ: Mapping[str, Any], flag: os.stat_result | None
-    ) -> Decision | None:
-        """Return the decision on a bypass link: the application must not see it, by any way in."""
-        if flag is None or not bypass.opens_link(environ):
-            return None
-        window = self.reader.window(flag)
-        is_right = window and window.bypass and bypass.passes_by(environ, window.bypass) == "link"
-        return Decision(Outcome.BYPASS_LINK, None, window) if is_right else None
+    def _sent(
+        self, environ: Mapping[str, Any], flag: os.stat_result | None, exempt: Decision
+    ) -> Decision:
+        """Return the decision on an exempt request with a secret: its link is redirected, too."""
+        outcome, window = exempt.outcome, self.reader.window(flag) if flag else None
+        if window and self._outcome(environ, window) is _BYPASS["link"]:
+            outcome = _BYPASS["link"]
+        return Decision(outcome, exempt.resolution, window, hides=True)
+
+    def _outcome(self, environ: Mapping[str, Any], window: Window) -> Outcome:
+        """Return what the flag decides."""
+        if window.bypass and (means := passes_by(environ, window.bypass)):
+            return _BYPASS[means]
+        return _BLOCKED

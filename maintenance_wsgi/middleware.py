@@ -130,15 +130,16 @@ class MaintenanceMiddleware:
         if flag is None:
             return self._application(environ, start_response)
         decision = self._gate.decide(environ, flag)
-        outcome, resolution, window = decision.outcome, decision.resolution, decision.window
-        if outcome is _BLOCKED and resolution and window:
+        outcome = decision.outcome
+        if outcome is _BLOCKED and (resolution := decision.resolution) and decision.window:
             self._warn(environ, resolution)
-            return self._unavailable(environ, start_response, window, resolution.client)
+            return self._unavailable(environ, start_response, decision.window, resolution.client)
         if outcome is _BYPASS_LINK:
             return answer_link(environ, start_response)
         if outcome is _OFF:  # since the flag was looked at
             return self._application(environ, start_response)
-        bypass.hide(environ)
+        if decision.hides:
+            bypass.hide(environ)
         if outcome is _EXEMPT_PATH:
             return self._application(environ, partial(start_exempt_path, start_response))
         environ["maintenance_wsgi.exempt"] = True

@@ -62,24 +62,28 @@ def new_link(url: str) -> Link:
 
 def passes_by(environ: Mapping[str, Any], digest: str) -> str | None:
     """Return by what a request passes, `link`, `header` or `cookie`; None if it does not."""
+    if not is_sent(environ):
+        return None
     if opens_link(environ) and _is_right(_cookie_of(_secret_of_link(environ)), digest):
         return "link"
     if (secret := header(environ, _HEADER)) and _is_right(_cookie_of(secret), digest):
         return "header"
     sent = header(environ, "HTTP_COOKIE")
-    found = islice(_COOKIE.finditer(sent), _MAX_COOKIES) if _NAME in sent else ()
+    found = islice(_COOKIE.finditer(sent), _MAX_COOKIES)
     return "cookie" if any(_is_right(cookie[1], digest) for cookie in found) else None
 
 
 def opens_link(environ: Mapping[str, Any]) -> bool:
     """Tell whether a request has the parameter of a link, right or wrong, and may be redirected."""
-    is_sent = _PARAMETER in header(environ, "QUERY_STRING")
-    return is_sent and environ.get("REQUEST_METHOD") in ("GET", "HEAD")
+    reads = environ.get("REQUEST_METHOD") in ("GET", "HEAD")
+    return reads and _PARAMETER in header(environ, "QUERY_STRING")
 
 
 def is_sent(environ: Mapping[str, Any]) -> bool:
     """Tell whether a request has a link's parameter, a header or a cookie, right or wrong."""
-    return opens_link(environ) or _HEADER in environ or _NAME in header(environ, "HTTP_COOKIE")
+    # Each request is asked this, and few say yes: one text is searched faster than two.
+    texts = f"{environ.get('HTTP_COOKIE')}{environ.get('QUERY_STRING')}"
+    return _NAME in texts or _HEADER in environ
 
 
 def _secret_of_link(environ: Mapping[str, Any]) -> str:

@@ -19,13 +19,12 @@ class ExemptPaths:
 
     def __init__(self, entries: Iterable[str]) -> None:
         paths = [_validated(entry) for entry in string_tuple("exempt_paths", entries)]
+        self.entries: tuple[str, ...] = tuple(paths)
         self._exact = frozenset(path for path in paths if not path.endswith("/"))
         self._prefixes = tuple(path for path in paths if path.endswith("/"))
 
     def match(self, environ: Mapping[str, Any]) -> bool:
         """Tell whether the path of a request is exempt."""
-        if not self._exact and not self._prefixes:
-            return False
         path = request_path(environ)
         # "/webhooks/../admin" begins with "/webhooks/", but an application that resolves the dots
         # serves "/admin".
