@@ -12,6 +12,13 @@ from maintenance_wsgi.request.exempt_paths import ExemptPaths
 from maintenance_wsgi.state.flag import Window
 from maintenance_wsgi.state.reader import StateReader
 
+_NO_PATHS = ExemptPaths(())
+# The methods that only read; QUERY is a GET with a body.
+READING = ("GET", "HEAD", "OPTIONS", "QUERY")
+# An application that obeys one of these headers may write, whatever the method is.
+_METHOD_OVERRIDES = ("X_HTTP_METHOD_OVERRIDE", "X_HTTP_METHOD", "X_METHOD_OVERRIDE")
+_WRITING = tuple(f"HTTP_{name}" for name in ("UPGRADE", *_METHOD_OVERRIDES))
+
 
 class Outcome(StrEnum):
     """What becomes of a request."""
@@ -22,6 +29,8 @@ class Outcome(StrEnum):
     BYPASS_LINK = "bypass_link"
     BYPASS_HEADER = "bypass_header"
     BYPASS_COOKIE = "bypass_cookie"
+    WRITE_PATH = "write_path"
+    READ_ONLY = "read_only"
     BLOCKED = "blocked"
 
     @property
@@ -53,6 +62,7 @@ class Gate:
     reader: StateReader
     resolver: ClientIPResolver
     exempt_paths: ExemptPaths
+    write_paths: ExemptPaths = _NO_PATHS
 
     def decide(self, environ: Mapping[str, Any], flag: os.stat_result | None) -> Decision:
         """Return what becomes of a request; never raises.
@@ -70,7 +80,7 @@ class Gate:
         window = self.reader.window(flag) if flag else None
         if window is None:  # switched off since the flag was looked at
             return Decision(_OFF, resolution)
-        outcome = self._outcome(environ, window) if window.bypass else _BLOCKED
+        outcome = self._outcome(environ, window) if window.bypass or window.read_only else _BLOCKED
         return Decision(outcome, resolution, window, outcome is not _BLOCKED)
 
     def _sent(
@@ -86,4 +96,13 @@ class Gate:
         """Return what the flag decides."""
         if window.bypass and (means := passes_by(environ, window.bypass)):
             return _BYPASS[means]
-        return _BLOCKED
+        if not window.read_only:
+            return _BLOCKED
+        if self.write_paths.match(environ):
+            return Outcome.WRITE_PATH
+        return Outcome.READ_ONLY if _only_reads(environ) else _BLOCKED
+
+
+def _only_reads(environ: Mapping[str, Any]) -> bool:
+    """Tell whether a request is known not to write: what is not in the list may write."""
+    return environ.get("REQUEST_METHOD") in READING and not any(key in environ for key in _WRITING)

@@ -25,7 +25,7 @@ from maintenance_wsgi.gate import Gate, Outcome
 from maintenance_wsgi.request import bypass
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
-from maintenance_wsgi.response.exempt import start_exempt_client, start_exempt_path
+from maintenance_wsgi.response.exempt import EXEMPT, READ_ONLY, start_exempt_client, start_for_all
 from maintenance_wsgi.response.short import answer_link
 from maintenance_wsgi.response.unavailable import UnavailableResponse
 from maintenance_wsgi.state.mode import MaintenanceMode
@@ -34,7 +34,7 @@ from maintenance_wsgi.state.store import FileStore
 
 _logger = logging.getLogger("maintenance_wsgi")
 _BLOCKED, _BYPASS_LINK, _EXEMPT_PATH = Outcome.BLOCKED, Outcome.BYPASS_LINK, Outcome.EXEMPT_PATH
-_OFF = Outcome.OFF
+_OFF, _READ_ONLY, _WRITE_PATH = Outcome.OFF, Outcome.READ_ONLY, Outcome.WRITE_PATH
 
 
 class MaintenanceMiddleware:
@@ -50,6 +50,7 @@ class MaintenanceMiddleware:
         client_ip_header: the one header that is read.
         exempt_paths: paths that are let through for every client. An entry that ends in `/` covers
             every path below it; any other covers exactly itself.
+        write_paths: paths that are let through in read-only mode whatever the method.
         retry_after: seconds for the `Retry-After` of the 503, or None for no such header; a value
             in the flag file takes precedence.
         page: an HTML file, or a directory with `page.html` and `page.<language>.html`, in place
@@ -73,6 +74,7 @@ class MaintenanceMiddleware:
         trusted_proxies: Iterable[str] = (),
         client_ip_header: str = "X-Forwarded-For",
         exempt_paths: Iterable[str] = (),
+        write_paths: Iterable[str] = (),
         retry_after: int | None = 300,
         page: str | os.PathLike[str] | None = None,
         cors_origins: Iterable[str] = (),
@@ -81,13 +83,15 @@ class MaintenanceMiddleware:
             validate_seconds("retry_after", retry_after)
         proxies = string_tuple("trusted_proxies", trusted_proxies)
         paths = string_tuple("exempt_paths", exempt_paths)
+        writable = string_tuple("write_paths", write_paths)
         page = None if page is None else absolute_path("page", page)
         resolver = ClientIPResolver(proxies, client_ip_header)
         self._unavailable = UnavailableResponse(retry_after, page, cors_origins)
         self._reader = _reader_of(directory)
-        self._gate = Gate(self._reader, resolver, ExemptPaths(paths))
+        exempt, may_write = ExemptPaths(paths), ExemptPaths(writable, "write_paths")
+        self._gate = Gate(self._reader, resolver, exempt, may_write)
         where = self._reader.directory
-        self.options: Options = Options(where, proxies, client_ip_header, paths, page)
+        self.options: Options = Options(where, proxies, client_ip_header, paths, page, writable)
         self._warn = ProxyWarnings(resolver, self.options)
         self._application = self._load(application)
         if _logger.disabled:
@@ -136,12 +140,21 @@ class MaintenanceMiddleware:
             return self._unavailable(environ, start_response, decision.window, resolution.client)
         if outcome is _BYPASS_LINK:
             return answer_link(environ, start_response)
-        if outcome is _OFF:  # since the flag was looked at
-            return self._application(environ, start_response)
         if decision.hides:
             bypass.hide(environ)
+        return self._let_through(environ, start_response, outcome)
+
+    def _let_through(
+        self, environ: WSGIEnvironment, start_response: StartResponse, outcome: Outcome
+    ) -> Iterable[bytes]:
+        """Answer by the application, with the headers and the keys for what decided."""
+        if outcome is _OFF:  # since the flag was looked at
+            return self._application(environ, start_response)
         if outcome is _EXEMPT_PATH:
-            return self._application(environ, partial(start_exempt_path, start_response))
+            return self._application(environ, partial(start_for_all, EXEMPT, start_response))
+        if outcome is _READ_ONLY or outcome is _WRITE_PATH:
+            environ["maintenance_wsgi.read_only"] = True
+            return self._application(environ, partial(start_for_all, READ_ONLY, start_response))
         environ["maintenance_wsgi.exempt"] = True
         return self._application(environ, partial(start_exempt_client, start_response))
 

@@ -108,6 +108,7 @@ class WindowOptions(TypedDict):
     message: str | None
     until: datetime | None
     retry_after: int | None
+    read_only: bool | None
 
 
 def ip_error(lines: list[str], remedy: str) -> click.UsageError:
@@ -162,4 +163,6 @@ def window_options(command: Callable[..., None]) -> Callable[..., None]:
     end = f"Planned end: {_TIMES}; 'none' takes it back."
     until = click.option("--until", type=time, metavar="TIME", help=end)
     retry_after = click.option("--retry-after", type=seconds, metavar="SECONDS", help=wait)
-    return ip_option(message(until(retry_after(command))))
+    reads = "Let every client read: GET, HEAD, OPTIONS and QUERY pass."
+    read_only = click.option("--read-only/--no-read-only", default=None, help=reads)
+    return ip_option(message(until(retry_after(read_only(command)))))

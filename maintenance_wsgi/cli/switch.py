@@ -196,7 +196,8 @@ def _report(
     if not target.magento:
         done = done if None in {before, after} else "Updated"
         place = printable(str(store), LINE_LIMIT)
-        line = f"{done} maintenance mode in {place}"
+        kind = "read-only maintenance mode" if found.window.read_only else "maintenance mode"
+        line = f"{done} {kind} in {place}"
         if before == after and (after is None or change[0] == change[1]):
             line = f"Maintenance mode was already {state} ({place})"
         if found.window.until:
@@ -233,6 +234,7 @@ def _status_text(found: Status, target: Target, store: Store) -> str:
         "Until": window.until and _moment(window.until),
         "Message": window.message and printable(window.message, 4096),
         "Retry after": window.retry_after is not None and f"{window.retry_after} s",
+        "Read-only": window.read_only and "GET, HEAD, OPTIONS and QUERY pass",
         "Bypass": window.bypass and "a link is in force",
         "Exempt": first_ten(found.exemptions) or NONE,
         "Follows": follows,
@@ -258,6 +260,7 @@ def _status_json(found: Status, target: Target, store: Store) -> str:
     members = {"enabled": found.enabled, "directory": directory, "exempt": found.exemptions}
     members |= {"invalid": found.invalid} | asdict(found.window) | fleet.nodes_dict(target)
     members["bypass"] = found.window.bypass is not None
+    members["read_only"] = found.window.read_only is True
     return json.dumps(members, default=datetime.isoformat)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from maintenance_wsgi.diagnosis.hints import likely_causes
 from maintenance_wsgi.errors import StateError
-from maintenance_wsgi.gate import Gate, Outcome
+from maintenance_wsgi.gate import READING, Gate, Outcome
 from maintenance_wsgi.grammar import LINE_LIMIT, header, printable, request_path
 from maintenance_wsgi.networks import Address, NetworkSet
 from maintenance_wsgi.request.client_ip import Hop, Reason, Resolution, header_entries
@@ -37,6 +37,8 @@ _OUTCOMES = {
     Outcome.BYPASS_LINK: "let through: by the bypass link, with a redirect and a cookie",
     Outcome.BYPASS_HEADER: "let through: by the bypass header",
     Outcome.BYPASS_COOKIE: "let through: by the bypass cookie",
+    Outcome.WRITE_PATH: "let through: read-only mode, and the path is one of write_paths",
+    Outcome.READ_ONLY: "let through: read-only mode, and the request only reads",
     Outcome.BLOCKED: "blocked: 503",
 }
 _EXEMPT = {Outcome.EXEMPT_CLIENT, *(found for found in Outcome if found.startswith("bypass"))}
@@ -96,7 +98,9 @@ class Explanation:
         return "\n".join(lines)
 
     def _state(self) -> str:
-        return "a bypass link is in force" if self.window and self.window.bypass else ""
+        window = self.window or Window()
+        link = "a bypass link is in force" if window.bypass else ""
+        return ", ".join(filter(None, ["read-only" if window.read_only else "", link]))
 
     def _steps(self) -> Iterator[tuple[str, str]]:
         hops = self.resolution.hops
@@ -145,6 +149,9 @@ def explain(environ: Mapping[str, Any], gate: Gate) -> Explanation:
     if outcome_if_on not in _EXEMPT:
         entries = [] if isinstance(listed, StateError) else listed
         hints = list(likely_causes(environ, gate, resolution, entries))
+    if outcome is Outcome.BLOCKED and decision.window and decision.window.read_only:
+        methods = ", ".join(READING)
+        hints.append(f"read-only: only {methods} pass, without Upgrade or a method override")
     if flag is None:
         hints.append(f"while maintenance is on, this request is {_OUTCOMES[outcome_if_on]}")
     return Explanation(

@@ -19,7 +19,7 @@ FLAG_LIMIT = 64 * 1024  # bytes
 # As the planned end of a change: takes back the one in the flag.
 NO_END = datetime.max.replace(tzinfo=UTC)
 # Values of a change that take back what the flag holds.
-TAKES_BACK: dict[str, object] = {"until": NO_END, "bypass": ""}
+TAKES_BACK: dict[str, object] = {"until": NO_END, "bypass": "", "read_only": False}
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DIGEST = re.compile("[0-9A-Fa-f]{64}")
@@ -37,6 +37,7 @@ class Window:
         by: who switched maintenance on.
         since: when it was switched on, with offset.
         bypass: the digest of the bypass link, 64 hexadecimal digits.
+        read_only: whether every client may read.
     """
 
     message: str | None = None
@@ -45,6 +46,7 @@ class Window:
     by: str | None = None
     since: datetime | None = None
     bypass: str | None = None
+    read_only: bool | None = None
 
     def members(self) -> dict[str, Any]:
         """Return the known values by name, as the flag file's JSON object holds them."""
@@ -110,6 +112,7 @@ def validate_window(
     until: datetime | None,
     retry_after: int | None,
     bypass: str | None = None,
+    read_only: bool | None = None,  # noqa: FBT001 (the values of the flag, in their order)
 ) -> Window:
     """Return what an operator gives as a window, or refuse it; None if a value is not given."""
     if message is not None and not isinstance(message, str):
@@ -120,8 +123,10 @@ def validate_window(
         raise ConfigError(
             "bypass: is not a digest of 64 hexadecimal digits; use new_link(url).digest"
         )
+    if not isinstance(read_only, bool | None):
+        raise ConfigTypeError(f"read_only: {read_only!r} is not a bool; pass True or False")
     end = None if until is None else _validate_until(until)
-    return Window(message, end, retry_after, bypass=bypass)
+    return Window(message, end, retry_after, bypass=bypass, read_only=read_only)
 
 
 def _validate_until(until: datetime) -> datetime:
@@ -166,6 +171,10 @@ def _parse_digest(value: object) -> str | None:
     return value.lower() if isinstance(value, str) and _DIGEST.fullmatch(value) else None
 
 
+def _parse_bool(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
 _PARSERS = {
     "message": _parse_string,
     "until": _parse_time,
@@ -173,4 +182,5 @@ _PARSERS = {
     "by": _parse_string,
     "since": _parse_time,
     "bypass": _parse_digest,
+    "read_only": _parse_bool,
 }

@@ -92,6 +92,7 @@ class MaintenanceMode:
         until: datetime | None = None,
         retry_after: int | None = None,
         bypass: str | None = None,
+        read_only: bool | None = None,
         add_exemptions: Iterable[str] = (),
     ) -> tuple[Snapshot, Snapshot]:
         """Switch maintenance on, or update its details.
@@ -108,6 +109,7 @@ class MaintenanceMode:
             retry_after: seconds until a client may try again.
             bypass: the digest of a link, `maintenance_wsgi.request.bypass.new_link(url).digest`, in
                 place of the present one. An empty string takes the present one back.
+            read_only: whether every client may read: `GET`, `HEAD`, `OPTIONS` and `QUERY` pass.
             add_exemptions: appended to the list.
 
         Raises:
@@ -115,7 +117,7 @@ class MaintenanceMode:
             ConfigTypeError: a value has the wrong type; nothing is changed.
             EntryError: an exemption is not a valid address or network; nothing is changed.
         """
-        given = _signed(validate_window(message, until, retry_after, bypass))
+        given = _signed(validate_window(message, until, retry_after, bypass, read_only))
         networks, added = _parse(exemptions), parse_entries(add_exemptions)
         try:
             return self._update(lambda found: edits.enable(found, given, networks, added))
@@ -147,6 +149,7 @@ class MaintenanceMode:
         until: datetime | None = None,
         retry_after: int | None = None,
         bypass: str | None = None,
+        read_only: bool | None = None,
         disable_on_failure: bool = False,
     ) -> Iterator[bool]:
         """Keep maintenance on for the time of a block; takes the arguments of `enable`.
@@ -162,12 +165,13 @@ class MaintenanceMode:
             until: the planned end; in the future and with a time zone.
             retry_after: seconds until a client may try again.
             bypass: the digest of a link, as `enable` takes it.
+            read_only: whether every client may read.
             disable_on_failure: switch maintenance off even if the block raises.
 
         Yields:
             Whether this block switched maintenance on.
         """
-        given = _signed(validate_window(message, until, retry_after, bypass))
+        given = _signed(validate_window(message, until, retry_after, bypass, read_only))
         networks = _parse(exemptions)
         holder = f"{operator_name()} {os.getpid()} {os.urandom(4).hex()}"
         before, after = self._update(lambda found: edits.hold(found, holder, given, networks))

@@ -223,6 +223,18 @@ def test_bypass_link_reaches_a_shop_that_exempts_the_proxy(
     assert ask(front_with_own_list, source=STRANGER).code == 503
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_magento_is_closed_in_read_only_mode_too(
+    method: str, front: Place, php: Place, mode: MaintenanceMode
+) -> None:
+    """A reader of the flag that knows no more than its existence stays closed."""
+    mode.enable(read_only=True)
+    assert ask(php, method=method, body=b"").code == 503
+    at_front = ask(front, method=method, body=b"")
+    assert (at_front.code, at_front.mark) == (503, "read-only")
+    assert (at_front.body == b"shop: maintenance") is (method == "GET")
+
+
 def test_own_directory_shows_the_state_but_cannot_switch_off(
     front_with_own_list: Place, php: Place, own_directory: Path, mode: MaintenanceMode
 ) -> None:
