@@ -24,6 +24,7 @@ class Outcome(StrEnum):
     """What becomes of a request."""
 
     OFF = "off"
+    HEALTH = "health"
     EXEMPT_PATH = "exempt_path"
     EXEMPT_CLIENT = "exempt_client"
     BYPASS_LINK = "bypass_link"
@@ -35,7 +36,7 @@ class Outcome(StrEnum):
 
     @property
     def allowed(self) -> bool:
-        """Whether the request gets through: the application answers, or a redirect to it."""
+        """Whether the client gets what it asks for, and not the 503."""
         return self is not Outcome.BLOCKED
 
 
@@ -51,6 +52,7 @@ class Decision:
 
 # To look up a member of an enum takes 70 ns.
 _OFF, _EXEMPT_CLIENT, _BLOCKED = Outcome.OFF, Outcome.EXEMPT_CLIENT, Outcome.BLOCKED
+_HEALTH = Decision(Outcome.HEALTH)
 _EXEMPT_PATH = Decision(Outcome.EXEMPT_PATH)
 _BYPASS = {name: Outcome(f"bypass_{name}") for name in ("link", "header", "cookie")}
 
@@ -63,6 +65,7 @@ class Gate:
     resolver: ClientIPResolver
     exempt_paths: ExemptPaths
     write_paths: ExemptPaths = _NO_PATHS
+    health_paths: ExemptPaths = _NO_PATHS
 
     def decide(self, environ: Mapping[str, Any], flag: os.stat_result | None) -> Decision:
         """Return what becomes of a request; never raises.
@@ -71,6 +74,8 @@ class Gate:
         `OFF` unless the path or the client is exempt.
         """
         # Most gates have no paths, and a call costs time.
+        if self.health_paths.entries and self._is_health_check(environ):
+            return _HEALTH
         if self.exempt_paths.entries and self.exempt_paths.match(environ):
             return self._sent(environ, flag, _EXEMPT_PATH) if is_sent(environ) else _EXEMPT_PATH
         resolution = self.resolver.resolve(environ)
@@ -82,6 +87,10 @@ class Gate:
             return Decision(_OFF, resolution)
         outcome = self._outcome(environ, window) if window.bypass or window.read_only else _BLOCKED
         return Decision(outcome, resolution, window, outcome is not _BLOCKED)
+
+    def _is_health_check(self, environ: Mapping[str, Any]) -> bool:
+        is_right = environ.get("REQUEST_METHOD") in ("GET", "HEAD")
+        return is_right and self.health_paths.match(environ)
 
     def _sent(
         self, environ: Mapping[str, Any], flag: os.stat_result | None, exempt: Decision

@@ -26,7 +26,7 @@ from maintenance_wsgi.request import bypass
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
 from maintenance_wsgi.response.exempt import EXEMPT, READ_ONLY, start_exempt_client, start_for_all
-from maintenance_wsgi.response.short import answer_link
+from maintenance_wsgi.response.short import answer_health, answer_link
 from maintenance_wsgi.response.unavailable import UnavailableResponse
 from maintenance_wsgi.state.mode import MaintenanceMode
 from maintenance_wsgi.state.reader import StateReader
@@ -34,7 +34,8 @@ from maintenance_wsgi.state.store import FileStore
 
 _logger = logging.getLogger("maintenance_wsgi")
 _BLOCKED, _BYPASS_LINK, _EXEMPT_PATH = Outcome.BLOCKED, Outcome.BYPASS_LINK, Outcome.EXEMPT_PATH
-_OFF, _READ_ONLY, _WRITE_PATH = Outcome.OFF, Outcome.READ_ONLY, Outcome.WRITE_PATH
+_HEALTH, _OFF = Outcome.HEALTH, Outcome.OFF
+_READ_ONLY, _WRITE_PATH = Outcome.READ_ONLY, Outcome.WRITE_PATH
 
 
 class MaintenanceMiddleware:
@@ -50,6 +51,7 @@ class MaintenanceMiddleware:
         client_ip_header: the one header that is read.
         exempt_paths: paths that are let through for every client. An entry that ends in `/` covers
             every path below it; any other covers exactly itself.
+        health_paths: paths on which the gate itself answers `GET` and `HEAD` with 200.
         write_paths: paths that are let through in read-only mode whatever the method.
         retry_after: seconds for the `Retry-After` of the 503, or None for no such header; a value
             in the flag file takes precedence.
@@ -74,6 +76,7 @@ class MaintenanceMiddleware:
         trusted_proxies: Iterable[str] = (),
         client_ip_header: str = "X-Forwarded-For",
         exempt_paths: Iterable[str] = (),
+        health_paths: Iterable[str] = (),
         write_paths: Iterable[str] = (),
         retry_after: int | None = 300,
         page: str | os.PathLike[str] | None = None,
@@ -83,15 +86,18 @@ class MaintenanceMiddleware:
             validate_seconds("retry_after", retry_after)
         proxies = string_tuple("trusted_proxies", trusted_proxies)
         paths = string_tuple("exempt_paths", exempt_paths)
+        healthy = string_tuple("health_paths", health_paths)
         writable = string_tuple("write_paths", write_paths)
         page = None if page is None else absolute_path("page", page)
         resolver = ClientIPResolver(proxies, client_ip_header)
         self._unavailable = UnavailableResponse(retry_after, page, cors_origins)
         self._reader = _reader_of(directory)
-        exempt, may_write = ExemptPaths(paths), ExemptPaths(writable, "write_paths")
-        self._gate = Gate(self._reader, resolver, exempt, may_write)
+        checked = ExemptPaths(writable, "write_paths"), ExemptPaths(healthy, "health_paths")
+        self._gate = Gate(self._reader, resolver, ExemptPaths(paths), *checked)
         where = self._reader.directory
-        self.options: Options = Options(where, proxies, client_ip_header, paths, page, writable)
+        self.options: Options = Options(
+            where, proxies, client_ip_header, paths, page, writable, healthy
+        )
         self._warn = ProxyWarnings(resolver, self.options)
         self._application = self._load(application)
         if _logger.disabled:
@@ -138,6 +144,8 @@ class MaintenanceMiddleware:
         if outcome is _BLOCKED and (resolution := decision.resolution) and decision.window:
             self._warn(environ, resolution)
             return self._unavailable(environ, start_response, decision.window, resolution.client)
+        if outcome is _HEALTH:
+            return answer_health(environ, start_response)
         if outcome is _BYPASS_LINK:
             return answer_link(environ, start_response)
         if decision.hides:

@@ -33,9 +33,10 @@ def _middleware_options(command: Callable[..., None]) -> Callable[..., None]:
     proxy = _option("--trusted-proxy trusted_proxies", "PROXY", "A trusted proxy.", multiple=True)
     header = _option("--client-ip-header", "NAME", "The middleware's client_ip_header.")
     path = _option("--exempt-path exempt_paths", "PATH", "An exempt path.", multiple=True)
+    health = _option("--health-path health_paths", "PATH", "A health path.", multiple=True)
     write = _option("--write-path write_paths", "PATH", "A write path.", multiple=True)
     page = _option("--page", "PATH", "The middleware's page, a file or a directory.", type=PATH)
-    return proxy(header(path(write(page(with_target(command))))))
+    return proxy(header(path(health(write(page(with_target(command)))))))
 
 
 def _assumed(target: Target, directory: str, given: dict[str, Any]) -> tuple[Options, str]:
@@ -85,7 +86,8 @@ def explain(  # noqa: PLR0913 (the options of the command; all by keyword)
     resolver = ClientIPResolver(options.trusted_proxies, options.client_ip_header)
     exempt = ExemptPaths(options.exempt_paths)
     may_write = ExemptPaths(options.write_paths, "write_paths")
-    gate = Gate(StateReader(options.directory), resolver, exempt, may_write)
+    health = ExemptPaths(options.health_paths, "health_paths")
+    gate = Gate(StateReader(options.directory), resolver, exempt, may_write, health)
     # PEP 3333: the environ holds the path's bytes, decoded as latin-1.
     latin = path.encode("utf-8", "surrogateescape").decode("latin-1")
     path_info, _, query = latin.partition("?")

@@ -32,6 +32,7 @@ _REASONS = {
 }
 _OUTCOMES = {
     Outcome.OFF: "let through: maintenance is off",
+    Outcome.HEALTH: "answered by the gate itself: 200, as the path is one of health_paths",
     Outcome.EXEMPT_PATH: "let through: the path is exempt",
     Outcome.EXEMPT_CLIENT: "let through: the client is exempt",
     Outcome.BYPASS_LINK: "let through: by the bypass link, with a redirect and a cookie",
@@ -40,6 +41,11 @@ _OUTCOMES = {
     Outcome.WRITE_PATH: "let through: read-only mode, and the path is one of write_paths",
     Outcome.READ_ONLY: "let through: read-only mode, and the request only reads",
     Outcome.BLOCKED: "blocked: 503",
+}
+_PATHS = {
+    Outcome.EXEMPT_PATH: "exempt",
+    Outcome.HEALTH: "a health path",
+    Outcome.WRITE_PATH: "a write path",
 }
 _EXEMPT = {Outcome.EXEMPT_CLIENT, *(found for found in Outcome if found.startswith("bypass"))}
 
@@ -83,7 +89,7 @@ class Explanation:
         """Return the steps as lines of text."""
         client = self.resolution.client
         value = f"'{printable(self.value, 200)}'" if self.value else "missing or blank"
-        is_exempt_path = self.outcome_if_on is Outcome.EXEMPT_PATH
+        path = _PATHS.get(self.outcome_if_on, "not exempt")
         lines = [
             _line("verdict", _OUTCOMES[self.outcome]),
             _line("peer", _shown(self.resolution.peer), _trust(self.resolution.peer)),
@@ -92,7 +98,7 @@ class Explanation:
             _line("client", str(client or "unknown"), _REASONS[self.resolution.reason]),
             _line("exempt", self._exemption()),
             _line("flag", "missing" if self.outcome is Outcome.OFF else "present", self._state()),
-            _line("path", printable(self.path), "exempt" if is_exempt_path else "not exempt"),
+            _line("path", printable(self.path), path),
             *(_line("hint", hint) for hint in self.hints),
         ]
         return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The paths that are let through for every client: webhooks, and in read-only mode a login."""
+"""The paths that are open to every client: webhooks, health checks, in read-only mode a login."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ class ExemptPaths:
         self._prefixes = tuple(path for path in paths if path.endswith("/"))
 
     def match(self, environ: Mapping[str, Any]) -> bool:
-        """Tell whether the path of a request is exempt."""
+        """Tell whether the path of a request is one of them."""
         path = request_path(environ)
         # "/webhooks/../admin" begins with "/webhooks/", but an application that resolves the dots
         # serves "/admin".

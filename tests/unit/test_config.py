@@ -26,6 +26,7 @@ VALUES = [
     pytest.param("trusted_proxies", ",,", [], id="commas-alone"),
     pytest.param("client_ip_header", "X-Real-IP", "X-Real-IP"),
     pytest.param("exempt_paths", "/healthz,/webhooks/", ["/healthz", "/webhooks/"]),
+    pytest.param("health_paths", "/healthz", ["/healthz"]),
     pytest.param("write_paths", "/login /logout", ["/login", "/logout"]),
     pytest.param("retry_after", " 120 ", 120),
     pytest.param("retry_after", "None", None, id="no-retry-after"),
@@ -101,6 +102,7 @@ def assert_configured(application: Any, var: Path) -> None:
     assert asked["Access-Control-Allow-Origin"] == "https://shop.example"
     assert call(application, make_environ("192.0.2.1", **exempt)).code == 200
     assert call(application, make_environ(path="/healthz")).mark == "exempt"
+    assert call(application, make_environ(path="/alive")).body == b"ok\n"
     MaintenanceMode(var).enable(read_only=True)
     posted = make_environ(path="/login", REQUEST_METHOD="POST")
     assert call(application, posted).mark == "read-only"
@@ -114,6 +116,7 @@ def test_from_environ(var: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MAINTENANCE_TRUSTED_PROXIES", "192.0.2.1")
     monkeypatch.setenv("MAINTENANCE_CLIENT_IP_HEADER", "X-Real-IP")
     monkeypatch.setenv("MAINTENANCE_EXEMPT_PATHS", "/healthz")
+    monkeypatch.setenv("MAINTENANCE_HEALTH_PATHS", "/alive")
     monkeypatch.setenv("MAINTENANCE_WRITE_PATHS", "/login")
     monkeypatch.setenv("MAINTENANCE_RETRY_AFTER", "77")
     monkeypatch.setenv("MAINTENANCE_PAGE", str(page))
@@ -212,6 +215,7 @@ trusted_proxies =
 client_ip_header = X-Real-IP
 exempt_paths = /healthz
 write_paths = /login
+health_paths = /alive
 retry_after = 77
 page = %(here)s/page.html
 cors_origins = https://shop.example
