@@ -29,12 +29,16 @@ class Options(NamedTuple):
     client_ip_header: str = "X-Forwarded-For"
     exempt_paths: Sequence[str] = ()
     page: str | None = None
+    write_paths: Sequence[str] = ()
+    health_paths: Sequence[str] = ()
 
     def arguments(self) -> list[str]:
         """Return the arguments of `explain` and `check` that say the same."""
         proxies = [f"--trusted-proxy={proxy}" for proxy in self.trusted_proxies]
         paths = [f"--exempt-path={path}" for path in self.exempt_paths]
         page = [f"--page={self.page}"] if self.page else []
+        paths += [f"--health-path={path}" for path in self.health_paths]
+        paths += [f"--write-path={path}" for path in self.write_paths]
         return [*proxies, f"--client-ip-header={self.client_ip_header}", *paths, *page]
 
 
@@ -112,6 +116,8 @@ _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "trusted_proxies": _list,
     "client_ip_header": _string,
     "exempt_paths": _list,
+    "health_paths": _list,
+    "write_paths": _list,
     "retry_after": _seconds_or_none,
     "page": _string,
     "cors_origins": _list,

@@ -22,10 +22,12 @@ from maintenance_wsgi.diagnosis.explanation import Explanation, explain
 from maintenance_wsgi.diagnosis.hints import ProxyWarnings
 from maintenance_wsgi.errors import ConfigError, ConfigTypeError
 from maintenance_wsgi.gate import Gate, Outcome
+from maintenance_wsgi.request import bypass
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
 from maintenance_wsgi.response.counted import CountedApplication
-from maintenance_wsgi.response.exempt import start_exempt_client, start_exempt_path
+from maintenance_wsgi.response.exempt import EXEMPT, READ_ONLY, start_exempt_client, start_for_all
+from maintenance_wsgi.response.short import answer_health, answer_link
 from maintenance_wsgi.response.unavailable import UnavailableResponse
 from maintenance_wsgi.state.in_flight import open_book
 from maintenance_wsgi.state.mode import MaintenanceMode
@@ -33,7 +35,9 @@ from maintenance_wsgi.state.reader import StateReader
 from maintenance_wsgi.state.store import FileStore
 
 _logger = logging.getLogger("maintenance_wsgi")
-_EXEMPT_PATH, _EXEMPT_CLIENT = Outcome.EXEMPT_PATH, Outcome.EXEMPT_CLIENT
+_BLOCKED, _BYPASS_LINK, _EXEMPT_PATH = Outcome.BLOCKED, Outcome.BYPASS_LINK, Outcome.EXEMPT_PATH
+_HEALTH, _OFF = Outcome.HEALTH, Outcome.OFF
+_READ_ONLY, _WRITE_PATH = Outcome.READ_ONLY, Outcome.WRITE_PATH
 
 
 class MaintenanceMiddleware:
@@ -49,6 +53,8 @@ class MaintenanceMiddleware:
         client_ip_header: the one header that is read.
         exempt_paths: paths that are let through for every client. An entry that ends in `/` covers
             every path below it; any other covers exactly itself.
+        health_paths: paths on which the gate itself answers `GET` and `HEAD` with 200.
+        write_paths: paths that are let through in read-only mode whatever the method.
         retry_after: seconds for the `Retry-After` of the 503, or None for no such header; a value
             in the flag file takes precedence.
         page: an HTML file, or a directory with `page.html` and `page.<language>.html`, in place
@@ -74,6 +80,8 @@ class MaintenanceMiddleware:
         trusted_proxies: Iterable[str] = (),
         client_ip_header: str = "X-Forwarded-For",
         exempt_paths: Iterable[str] = (),
+        health_paths: Iterable[str] = (),
+        write_paths: Iterable[str] = (),
         retry_after: int | None = 300,
         page: str | os.PathLike[str] | None = None,
         cors_origins: Iterable[str] = (),
@@ -85,13 +93,18 @@ class MaintenanceMiddleware:
             raise ConfigTypeError(f"drain: {drain!r} is not a bool; pass True or False")
         proxies = string_tuple("trusted_proxies", trusted_proxies)
         paths = string_tuple("exempt_paths", exempt_paths)
+        healthy = string_tuple("health_paths", health_paths)
+        writable = string_tuple("write_paths", write_paths)
         page = None if page is None else absolute_path("page", page)
         resolver = ClientIPResolver(proxies, client_ip_header)
         self._unavailable = UnavailableResponse(retry_after, page, cors_origins)
         self._reader = _reader_of(directory)
-        self._gate = Gate(self._reader, resolver, ExemptPaths(paths))
+        checked = ExemptPaths(writable, "write_paths"), ExemptPaths(healthy, "health_paths")
+        self._gate = Gate(self._reader, resolver, ExemptPaths(paths), *checked)
         where = self._reader.directory
-        self.options: Options = Options(where, proxies, client_ip_header, paths, page)
+        self.options: Options = Options(
+            where, proxies, client_ip_header, paths, page, writable, healthy
+        )
         self._warn = ProxyWarnings(resolver, self.options)
         self._application = self._load(application)
         self._look, self._let_in = self._reader.flag, self._application
@@ -137,16 +150,31 @@ class MaintenanceMiddleware:
         if flag is None:
             return self._let_in(environ, start_response)
         decision = self._gate.decide(environ, flag)
-        if decision.outcome is _EXEMPT_PATH:
-            return self._application(environ, partial(start_exempt_path, start_response))
-        if decision.outcome is _EXEMPT_CLIENT:
-            environ["maintenance_wsgi.exempt"] = True
-            return self._application(environ, partial(start_exempt_client, start_response))
-        resolution, window = decision.resolution, decision.window
-        if resolution is None or window is None:
+        outcome = decision.outcome
+        if outcome is _BLOCKED and (resolution := decision.resolution) and decision.window:
+            self._warn(environ, resolution)
+            return self._unavailable(environ, start_response, decision.window, resolution.client)
+        if outcome is _HEALTH:
+            return answer_health(environ, start_response)
+        if outcome is _BYPASS_LINK:
+            return answer_link(environ, start_response)
+        if decision.hides:
+            bypass.hide(environ)
+        return self._let_through(environ, start_response, outcome)
+
+    def _let_through(
+        self, environ: WSGIEnvironment, start_response: StartResponse, outcome: Outcome
+    ) -> Iterable[bytes]:
+        """Answer by the application, with the headers and the keys for what decided."""
+        if outcome is _OFF:  # since the flag was looked at
             return self._let_in(environ, start_response)
-        self._warn(environ, resolution)
-        return self._unavailable(environ, start_response, window, resolution.client)
+        if outcome is _EXEMPT_PATH:
+            return self._application(environ, partial(start_for_all, EXEMPT, start_response))
+        if outcome is _READ_ONLY or outcome is _WRITE_PATH:
+            environ["maintenance_wsgi.read_only"] = True
+            return self._application(environ, partial(start_for_all, READ_ONLY, start_response))
+        environ["maintenance_wsgi.exempt"] = True
+        return self._application(environ, partial(start_exempt_client, start_response))
 
     def explain(self, environ: WSGIEnvironment) -> Explanation:
         """Return how a request is decided, step by step, by this very configuration.

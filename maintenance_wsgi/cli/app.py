@@ -58,6 +58,7 @@ class Target:
     quiet: bool = False
     framework: tuple[str, Callable[[], object]] | None = None  # its application's name and loader
     force: bool = False
+    bypass: tuple[str, str] | None = None  # a link and its digest; empty to take it back
     magento: bool = False  # whether the command was called by Magento's name
     typed: set[str] = field(default_factory=set)  # not those that the environment gave
     redis_store: "RedisStore | None" = None  # once it is opened
@@ -142,6 +143,16 @@ class Target:
         self.redis_store = store.RedisStore(redis, self.fleet, create=create)
         click.get_current_context().call_on_close(self.redis_store.close)
         return self.redis_store
+
+    @property
+    def digest(self) -> str | None:
+        """The digest of the bypass link that is given, as `MaintenanceMode` takes it."""
+        return self.bypass[1] if self.bypass else None
+
+    def tell_link(self, *, err: bool = False) -> None:
+        """Print the bypass link, if one is given: the only time that it is shown."""
+        if self.bypass and (link := self.bypass[0]):
+            click.echo(link if self.quiet else f"Bypass link: {link}", err=err)
 
     def tell(self, message: str) -> None:
         """Print a result, unless the operator wants none."""

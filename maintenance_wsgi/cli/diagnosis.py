@@ -40,7 +40,9 @@ def _middleware_options(command: Callable[..., None]) -> Callable[..., None]:
     proxy = _option("--trusted-proxy trusted_proxies", "PROXY", "A trusted proxy.", multiple=True)
     header = _option("--client-ip-header", "NAME", "The middleware's client_ip_header.")
     path = _option("--exempt-path exempt_paths", "PATH", "An exempt path.", multiple=True)
-    return proxy(header(path(_page_option(with_target(command)))))
+    health = _option("--health-path health_paths", "PATH", "A health path.", multiple=True)
+    write = _option("--write-path write_paths", "PATH", "A write path.", multiple=True)
+    return proxy(header(path(health(write(_page_option(with_target(command)))))))
 
 
 def _assumed(target: Target, directory: str, given: dict[str, Any]) -> tuple[Options, str]:
@@ -61,15 +63,17 @@ def _config_line(options: Options, source: str) -> str:
 @main.command(short_help="Explain step by step what becomes of a request.")
 @click.argument("address", type=params.peer)
 @_option("--header", "'NAME: VALUE'", "A header of the request.", type=params.header, multiple=True)
-@_option("--path", "PATH", "The path of the request.", default="/")
+@_option("--path", "PATH", "The path of the request, and its query.", default="/")
+@_option("--method", "NAME", "The method of the request.", default="GET")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @_middleware_options
-def explain(
+def explain(  # noqa: PLR0913 (the options of the command; all by keyword)
     target: Target,
     *,
     address: str,
     header: tuple[tuple[str, str], ...],
     path: str,
+    method: str,
     as_json: bool,
     **given: Any,  # noqa: ANN401 (the options of the middleware)
 ) -> None:
@@ -86,10 +90,15 @@ def explain(
     """
     options, source = _assumed(target, target.directory(), given)
     resolver = ClientIPResolver(options.trusted_proxies, options.client_ip_header)
-    gate = Gate(StateReader(options.directory), resolver, ExemptPaths(options.exempt_paths))
+    exempt = ExemptPaths(options.exempt_paths)
+    may_write = ExemptPaths(options.write_paths, "write_paths")
+    health = ExemptPaths(options.health_paths, "health_paths")
+    gate = Gate(StateReader(options.directory), resolver, exempt, may_write, health)
     # PEP 3333: the environ holds the path's bytes, decoded as latin-1.
     latin = path.encode("utf-8", "surrogateescape").decode("latin-1")
-    environ = {"REMOTE_ADDR": address, "PATH_INFO": latin}
+    path_info, _, query = latin.partition("?")
+    environ = {"REMOTE_ADDR": address, "REQUEST_METHOD": method}
+    environ |= {"PATH_INFO": path_info, "QUERY_STRING": query}
     for name, value in header:  # equal names share one value, as servers put them there
         environ[name] = f"{environ[name]}, {value}" if name in environ else value
     found = explain_request(environ, gate)

@@ -7,7 +7,6 @@ import click
 
 from maintenance_wsgi.cli.app import Target, target_option
 from maintenance_wsgi.cli.params import Decorator, seconds
-from maintenance_wsgi.fleet.nodes import Node
 from maintenance_wsgi.state.in_flight import describe, find_book
 
 _UNCOUNTED = "no application counts its requests here; construct it with drain=True"

@@ -69,6 +69,16 @@ def _next(clock: str) -> datetime:
     return next(found for found in ahead if found > now)
 
 
+def bypass(value: str) -> tuple[str, str]:
+    """Return a new link to a page and its digest; empty strings for `none`."""
+    from maintenance_wsgi.request.bypass import new_link  # noqa: PLC0415 (slow to import)
+
+    try:
+        return ("", "") if value == NONE else new_link(value)
+    except ConfigError as error:
+        raise click.BadParameter(str(error).removeprefix("bypass: ")) from None
+
+
 def seconds(value: str) -> int:
     """Return the number of seconds that decimal digits spell."""
     if not re.fullmatch("[0-9]{1,20}", value):
@@ -112,6 +122,7 @@ class WindowOptions(TypedDict):
     message: str | None
     until: datetime | None
     retry_after: int | None
+    read_only: bool | None
 
 
 def ip_error(lines: list[str], remedy: str) -> click.UsageError:
@@ -166,4 +177,6 @@ def window_options(command: Callable[..., None]) -> Callable[..., None]:
     end = f"Planned end: {_TIMES}; 'none' takes it back."
     until = click.option("--until", type=time, metavar="TIME", help=end)
     retry_after = click.option("--retry-after", type=seconds, metavar="SECONDS", help=wait)
-    return ip_option(message(until(retry_after(command))))
+    reads = "Let every client read: GET, HEAD, OPTIONS and QUERY pass."
+    read_only = click.option("--read-only/--no-read-only", default=None, help=reads)
+    return ip_option(message(until(retry_after(read_only(command)))))

@@ -18,7 +18,7 @@ from maintenance_wsgi.cli.app import Target, main, warn
 from maintenance_wsgi.cli.drain import drain_option, wait_for_requests
 from maintenance_wsgi.cli.fleet import change_options, wait_for_nodes
 from maintenance_wsgi.cli.params import WindowOptions, window_options
-from maintenance_wsgi.cli.switch import verify, verify_option, warn_of_entries
+from maintenance_wsgi.cli.switch import bypass_option, verify, verify_option, warn_of_entries
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
 from maintenance_wsgi.state.mode import MaintenanceMode
@@ -51,6 +51,7 @@ def _in_path(_ctx: object, _option: object, typed: str) -> list[CompletionItem]:
 )
 @window_options
 @drain_option
+@bypass_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, shell_complete=_in_path)
 @verify_option
 @change_options
@@ -77,7 +78,9 @@ def run(
     warn_of_entries(target, options["exemptions"] or ())
     name, switched_on, ended = f"'{printable(command[0])}'", False, None
     try:
-        with mode.window(**options, disable_on_failure=disable_on_failure) as switched_on:
+        with mode.window(
+            **options, bypass=target.digest, disable_on_failure=disable_on_failure
+        ) as switched_on:
             _report_start(target, switched_on=switched_on)
             wait_for_nodes(target)
             wait_for_requests(target)
@@ -144,9 +147,11 @@ def _check_executable(name: str) -> None:
 def _report_start(target: Target, *, switched_on: bool) -> None:
     if not switched_on:
         warn("maintenance mode was on before, and is left as it is")
-    elif not target.quiet:
+        return
+    if not target.quiet:
         started = f"Maintenance mode is on; if this process is killed, {_remedy(target)}"
         click.echo(printable(started, LINE_LIMIT), err=True)
+    target.tell_link(err=True)  # standard output is the command's
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from maintenance_wsgi.cli.params import (
     NONE,
     Decorator,
     WindowOptions,
+    bypass,
     ip,
     ip_error,
     ip_option,
@@ -41,10 +42,17 @@ verify_option: Decorator = target_option(
     help="Ask this URL as visitors do, at every address of its host, until all answers are right;"
     " exit with 1 if one is not within --wait. The switch stays as it is.",
 )
+bypass_option: Decorator = target_option(
+    "--bypass",
+    type=bypass,
+    metavar="URL",
+    help="Print a link to URL; a browser that opens it is let through. 'none' takes it back.",
+)
 
 
 @main.command()
 @window_options
+@bypass_option
 @click.option("--add-ip", type=ip, metavar="IP", multiple=True, help="Append to the list.")
 @drain_option
 @verify_option
@@ -61,8 +69,10 @@ def enable(target: Target, *, add_ip: tuple[str, ...], **options: Unpack[WindowO
     """
     mode = target.open(create=True)
     warn_of_entries(target, [*(options["exemptions"] or ()), *add_ip])
-    change = mode.enable(**options, add_exemptions=add_ip)
+    change = mode.enable(**options, bypass=target.digest, add_exemptions=add_ip)
     _report(target, mode.store, change, options["exemptions"])
+    if status_of(change[1]).window.bypass == target.digest:  # a full disk takes no details
+        target.tell_link()
     _warn_of_private_files(mode)
     fleet.wait_for_nodes(target)
     wait_for_requests(target)
@@ -229,7 +239,8 @@ def _report(
     if not target.magento:
         done = done if None in {before, after} else "Updated"
         place = printable(str(store), LINE_LIMIT)
-        line = f"{done} maintenance mode in {place}"
+        kind = "read-only maintenance mode" if found.window.read_only else "maintenance mode"
+        line = f"{done} {kind} in {place}"
         if before == after and (after is None or change[0] == change[1]):
             line = f"Maintenance mode was already {state} ({place})"
         if found.window.until:
@@ -268,6 +279,8 @@ def _status_text(found: Status | None, target: Target, store: Store) -> str:
         "Until": window.until and _moment(window.until),
         "Message": window.message and printable(window.message, 4096),
         "Retry after": window.retry_after is not None and f"{window.retry_after} s",
+        "Read-only": window.read_only and "GET, HEAD, OPTIONS and QUERY pass",
+        "Bypass": window.bypass and "a link is in force",
         "Exempt": first_ten(found.exemptions) or NONE,
         "Follows": follows,
     }
@@ -292,6 +305,8 @@ def _status_json(found: Status | None, target: Target, store: Store) -> str:
     directory = store.directory if isinstance(store, FileStore) else None
     members = {"enabled": enabled, "directory": directory, "exempt": found.exemptions}
     members |= {"invalid": found.invalid} | asdict(found.window) | fleet.nodes_dict(target)
+    members["bypass"] = found.window.bypass is not None
+    members["read_only"] = found.window.read_only is True
     return json.dumps(members, default=datetime.isoformat)
 
 

@@ -45,6 +45,8 @@ def check(options: Options, user: User) -> Iterator[str]:
     """
     ClientIPResolver(options.trusted_proxies, options.client_ip_header)
     exempt = ExemptPaths(options.exempt_paths)
+    ExemptPaths(options.write_paths, "write_paths")
+    ExemptPaths(options.health_paths, "health_paths")
     directory = options.directory
     if fault := files.directory_error(directory):
         yield fault

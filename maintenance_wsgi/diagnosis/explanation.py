@@ -11,11 +11,12 @@ from typing import Any
 
 from maintenance_wsgi.diagnosis.hints import likely_causes
 from maintenance_wsgi.errors import StateError
-from maintenance_wsgi.gate import Gate, Outcome
+from maintenance_wsgi.gate import READING, Gate, Outcome
 from maintenance_wsgi.grammar import LINE_LIMIT, header, printable, request_path
 from maintenance_wsgi.networks import Address, NetworkSet
 from maintenance_wsgi.request.client_ip import Hop, Reason, Resolution, header_entries
 from maintenance_wsgi.state.exemptions import Entry, read_entries
+from maintenance_wsgi.state.flag import Window
 from maintenance_wsgi.state.store import FileStore
 
 _MAX_HOPS = 20
@@ -31,10 +32,22 @@ _REASONS = {
 }
 _OUTCOMES = {
     Outcome.OFF: "let through: maintenance is off",
+    Outcome.HEALTH: "answered by the gate itself: 200, as the path is one of health_paths",
     Outcome.EXEMPT_PATH: "let through: the path is exempt",
     Outcome.EXEMPT_CLIENT: "let through: the client is exempt",
+    Outcome.BYPASS_LINK: "let through: by the bypass link, with a redirect and a cookie",
+    Outcome.BYPASS_HEADER: "let through: by the bypass header",
+    Outcome.BYPASS_COOKIE: "let through: by the bypass cookie",
+    Outcome.WRITE_PATH: "let through: read-only mode, and the path is one of write_paths",
+    Outcome.READ_ONLY: "let through: read-only mode, and the request only reads",
     Outcome.BLOCKED: "blocked: 503",
 }
+_PATHS = {
+    Outcome.EXEMPT_PATH: "exempt",
+    Outcome.HEALTH: "a health path",
+    Outcome.WRITE_PATH: "a write path",
+}
+_EXEMPT = {Outcome.EXEMPT_CLIENT, *(found for found in Outcome if found.startswith("bypass"))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,7 @@ class Explanation:
     outcome: Outcome
     outcome_if_on: Outcome  # what becomes of the request while maintenance is on
     resolution: Resolution
+    window: Window | None  # what the flag says, if that was asked
     header: str  # name of the one header that is read
     value: str  # what it holds
     ignored: tuple[Hop, ...]  # the entries of the header that were not read, from the right
@@ -75,7 +89,7 @@ class Explanation:
         """Return the steps as lines of text."""
         client = self.resolution.client
         value = f"'{printable(self.value, 200)}'" if self.value else "missing or blank"
-        is_exempt_path = self.outcome_if_on is Outcome.EXEMPT_PATH
+        path = _PATHS.get(self.outcome_if_on, "not exempt")
         lines = [
             _line("verdict", _OUTCOMES[self.outcome]),
             _line("peer", _shown(self.resolution.peer), _trust(self.resolution.peer)),
@@ -83,11 +97,16 @@ class Explanation:
             *(_line(f" #{number}", *step) for number, step in enumerate(self._steps(), 1)),
             _line("client", str(client or "unknown"), _REASONS[self.resolution.reason]),
             _line("exempt", self._exemption()),
-            _line("flag", "missing" if self.outcome is Outcome.OFF else "present"),
-            _line("path", printable(self.path), "exempt" if is_exempt_path else "not exempt"),
+            _line("flag", "missing" if self.outcome is Outcome.OFF else "present", self._state()),
+            _line("path", printable(self.path), path),
             *(_line("hint", hint) for hint in self.hints),
         ]
         return "\n".join(lines)
+
+    def _state(self) -> str:
+        window = self.window or Window()
+        link = "a bypass link is in force" if window.bypass else ""
+        return ", ".join(filter(None, ["read-only" if window.read_only else "", link]))
 
     def _steps(self) -> Iterator[tuple[str, str]]:
         hops = self.resolution.hops
@@ -133,15 +152,19 @@ def explain(environ: Mapping[str, Any], gate: Gate) -> Explanation:
     read = len(resolution.hops)
     ignored = islice(header_entries(resolver.key, value), read, read + _MAX_HOPS)
     hints = ["X-Maintenance-Mode: exempt in a 503 means that the shop behind blocks on its own"]
-    if outcome_if_on is not Outcome.EXEMPT_CLIENT:
+    if outcome_if_on not in _EXEMPT:
         entries = [] if isinstance(listed, StateError) else listed
         hints = list(likely_causes(environ, gate, resolution, entries))
+    if outcome is Outcome.BLOCKED and decision.window and decision.window.read_only:
+        methods = ", ".join(READING)
+        hints.append(f"read-only: only {methods} pass, without Upgrade or a method override")
     if flag is None:
         hints.append(f"while maintenance is on, this request is {_OUTCOMES[outcome_if_on]}")
     return Explanation(
         outcome=outcome if flag else Outcome.OFF,
         outcome_if_on=outcome_if_on,
         resolution=resolution,
+        window=decision.window,
         header=resolver.header,
         value=value,
         ignored=tuple(Hop(*entry) for entry in ignored),

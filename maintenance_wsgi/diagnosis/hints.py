@@ -17,6 +17,7 @@ from maintenance_wsgi.config import Options
 from maintenance_wsgi.gate import Gate
 from maintenance_wsgi.grammar import environ_key, header, printable, request_path
 from maintenance_wsgi.networks import Address, NetworkSet, parse_forwarded_address
+from maintenance_wsgi.request.bypass import is_sent
 from maintenance_wsgi.request.client_ip import (
     ClientIPResolver,
     Reason,
@@ -47,6 +48,8 @@ def likely_causes(
 ) -> Iterator[str]:
     """Yield a hint for each usual mistake that a blocked request shows."""
     yield from _trust_causes(environ, gate.resolver, resolution)
+    if is_sent(environ):
+        yield "a bypass link, header or cookie is sent, but not of the link that is in force"
     path = request_path(environ)
     for near in (path.removesuffix("/"), f"{path}/"):
         if near != path and gate.exempt_paths.match({"PATH_INFO": near}):

@@ -1,4 +1,4 @@
-"""The paths that are let through for every client: health checks, webhooks."""
+"""The paths that are open to every client: webhooks, health checks, in read-only mode a login."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -15,43 +15,41 @@ class ExemptPaths:
     Args:
         entries: paths that begin with `/`. An entry that ends in `/` covers every path below it;
             any other covers exactly itself.
+        option: the option's name, for messages.
     """
 
-    def __init__(self, entries: Iterable[str]) -> None:
-        paths = [_validated(entry) for entry in string_tuple("exempt_paths", entries)]
+    def __init__(self, entries: Iterable[str], option: str = "exempt_paths") -> None:
+        paths = [_validated(option, entry) for entry in string_tuple(option, entries)]
+        self.entries: tuple[str, ...] = tuple(paths)
         self._exact = frozenset(path for path in paths if not path.endswith("/"))
         self._prefixes = tuple(path for path in paths if path.endswith("/"))
 
     def match(self, environ: Mapping[str, Any]) -> bool:
-        """Tell whether the path of a request is exempt."""
-        if not self._exact and not self._prefixes:
-            return False
+        """Tell whether the path of a request is one of them."""
         path = request_path(environ)
         # "/webhooks/../admin" begins with "/webhooks/", but an application that resolves the dots
         # serves "/admin".
         return path in self._exact or (path.startswith(self._prefixes) and not _is_odd(path))
 
 
-def _validated(entry: str) -> str:
+def _validated(option: str, entry: str) -> str:
     if wrong := re.search(r"[*;$\\\s]", entry):
         spelling = re.sub(r"[*;$\\\s].*", "", entry, flags=re.DOTALL)
         raise ConfigError(
-            f"exempt_paths: {entry!r} holds {wrong[0]!r}, but there are no wildcards; use"
+            f"{option}: {entry!r} holds {wrong[0]!r}, but there are no wildcards; use"
             f" {spelling if spelling > '/' else '/api/'!r}; a path that ends in '/' covers every"
             " path below it"
         )
     if not re.fullmatch(r"/[^?#\0\ud800-\udfff]*", entry):
         raise ConfigError(
-            f"exempt_paths: {entry!r} is not a valid path; use '/healthz',"
+            f"{option}: {entry!r} is not a valid path; use '/healthz',"
             " or '/webhooks/' for every path below it"
         )
     if entry == "/":
-        raise ConfigError(
-            "exempt_paths: '/' would let every request through; list the paths that are exempt"
-        )
+        raise ConfigError(f"{option}: '/' would cover every path; list the paths that you mean")
     if _is_odd(entry):
         raise ConfigError(
-            f"exempt_paths: {entry!r} has an empty, '.' or '..' segment; remove the segment"
+            f"{option}: {entry!r} has an empty, '.' or '..' segment; remove the segment"
         )
     # PEP 3333: the environ holds the path's bytes, decoded as latin-1.
     return entry.encode().decode("latin-1")

@@ -15,22 +15,24 @@ if TYPE_CHECKING:
 
 _Headers = list[tuple[str, str]]
 _MARK = "x-maintenance-mode"
-_EXEMPT = ("X-Maintenance-Mode", "exempt")
-_PRIVATE_EXEMPT = [("Cache-Control", "private, no-cache"), _EXEMPT]
+EXEMPT: tuple[str, str] = ("X-Maintenance-Mode", "exempt")
+READ_ONLY: tuple[str, str] = ("X-Maintenance-Mode", "read-only")
+_PRIVATE_EXEMPT = [("Cache-Control", "private, no-cache"), EXEMPT]
 # Headers that let a cache store an answer whatever Cache-Control says. RFC 9213 gives each kind of
 # cache a "...-Cache-Control" of its own; nginx obeys X-Accel-Expires, Akamai Edge-Control.
 _CACHE_HEADERS = {"expires", "surrogate-control", "x-accel-expires", "edge-control"}
 
 
-def start_exempt_path(
+def start_for_all(
+    mark: tuple[str, str],
     start_response: StartResponse,
     /,
     status: str,
     headers: _Headers,
     exc_info: "OptExcInfo | None" = None,
 ) -> Callable[[bytes], object]:
-    """Start the answer for an exempt path: all clients may see it, so caches may store it."""
-    kept = [header for header in headers if header[0].lower() != _MARK] + [_EXEMPT]
+    """Start an answer that all clients may see, so that caches may store it; `mark` it."""
+    kept = [header for header in headers if header[0].lower() != _MARK] + [mark]
     return start_response(status, kept, exc_info) if exc_info else start_response(status, kept)
 
 

@@ -23,6 +23,7 @@ class Catalog:
     title: str  # the heading of the page
     unavailable: str  # the phrase of status 503
     detail: str  # the explanation, if the operator gives no message
+    read_only: str  # likewise in read-only mode, for a request that may write
     minutes: Mapping[str, str]  # the time left, for each plural category that occurs
     hours: Mapping[str, str]
     days: Mapping[str, str]

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from math import ceil
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -11,10 +12,13 @@ from maintenance_wsgi.arguments import MAX_SECONDS
 from maintenance_wsgi.networks import Address, is_public
 from maintenance_wsgi.response import templates
 from maintenance_wsgi.response.cors import CORSPolicy
-from maintenance_wsgi.response.languages import load_catalogs
+from maintenance_wsgi.response.exempt import READ_ONLY
+from maintenance_wsgi.response.languages import Catalog, load_catalogs
 from maintenance_wsgi.response.negotiation import HTML, PROBLEM, choose_format, choose_language
 from maintenance_wsgi.response.request_body import read_body
 from maintenance_wsgi.state.flag import Window
+
+_ON = ("X-Maintenance-Mode", "on")
 
 
 class UnavailableResponse:
@@ -39,7 +43,6 @@ class UnavailableResponse:
             ("Cache-Control", "no-store"),
             ("Vary", ", ".join(["Accept", "Accept-Language", *self._cors.vary])),
             ("X-Robots-Tag", "noindex"),
-            ("X-Maintenance-Mode", "on"),
             ("X-Content-Type-Options", "nosniff"),
             ("Referrer-Policy", "no-referrer"),
         ]
@@ -59,12 +62,13 @@ class UnavailableResponse:
         The request's body is read first. If the visitor's address is unknown, `client` is None.
         """
         complete = read_body(environ)
+        mark = READ_ONLY if window.read_only else _ON
         if preflight_headers := self._cors.preflight_headers(environ):
-            start_response("204 No Content", self._common_headers + preflight_headers)
+            start_response("204 No Content", [*self._common_headers, mark, *preflight_headers])
             return complete([])
         left = self._time_left(window)
         headers, body = self._render(environ, window, left, client)
-        headers = [*headers, *self._common_headers, ("Content-Length", str(len(body)))]
+        headers = [*headers, *self._common_headers, mark, ("Content-Length", str(len(body)))]
         if left.retry_after is not None:
             headers.append(("Retry-After", str(left.retry_after)))
         headers += self._cors.answer_headers(environ)
@@ -91,22 +95,27 @@ class UnavailableResponse:
         accept_language = str(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
         content_type = choose_format(str(environ.get("HTTP_ACCEPT", "")))
         address = _public_address(client) if client else ""
+        if window.read_only and window.message is None:
+            message = self._catalog(accept_language).read_only
+            window = replace(window, message=message)
         if content_type is HTML and self._custom_page:
             page = self._custom_page.select(accept_language)
             if page:
                 return page.headers, page.fill(**templates.custom_values(window, left, address))
-        language = choose_language(accept_language, self._languages) or "en"
-        catalog = self._catalogs[language]
+        catalog = self._catalog(accept_language)
         message = window.message or catalog.detail
         if content_type is HTML:
             page = self._page_with_address if address else self._page
             page = templates.render_page(page, catalog, message, window.until, left.minutes)
             return page.headers, page.fill(client_ip=address)
-        headers = [("Content-Type", content_type), ("Content-Language", language)]
+        headers = [("Content-Type", content_type), ("Content-Language", catalog.language)]
         if content_type is PROBLEM:
             body = templates.render_problem(catalog, message, window.until, left.retry_after)
             return headers, body
         return headers, templates.render_text(catalog, message, window.until, left.minutes)
+
+    def _catalog(self, accept_language: str) -> Catalog:
+        return self._catalogs[choose_language(accept_language, self._languages) or "en"]
 
 
 @lru_cache(maxsize=4096)

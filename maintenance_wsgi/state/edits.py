@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.state.exemptions import Networks, append_to, cut_from, render_exemptions
-from maintenance_wsgi.state.flag import NO_END, Window, json_object, parse_flag, render_flag
+from maintenance_wsgi.state.flag import TAKES_BACK, Window, json_object, parse_flag, render_flag
 from maintenance_wsgi.state.store import Snapshot
 
 # Names of the blocks and commands that keep maintenance on, a list of strings. A flag without it
@@ -118,6 +118,7 @@ def _merged(found: Snapshot, given: Window, holders: Sequence[str] = ()) -> byte
     values = {name: value for name, value in given.members().items() if name not in signature}
     held = {_HOLDERS: list(holders)} if holders else {}
     merged = signature | members | values | held
-    if given.until == NO_END:
-        del merged["until"]
+    for name, nothing in TAKES_BACK.items():
+        if getattr(given, name) == nothing:
+            del merged[name]
     return render_flag(merged)

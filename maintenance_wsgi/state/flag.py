@@ -18,8 +18,11 @@ FLAG_NAME = ".maintenance.flag"
 FLAG_LIMIT = 64 * 1024  # bytes
 # As the planned end of a change: takes back the one in the flag.
 NO_END = datetime.max.replace(tzinfo=UTC)
+# Values of a change that take back what the flag holds.
+TAKES_BACK: dict[str, object] = {"until": NO_END, "bypass": "", "read_only": False}
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_DIGEST = re.compile("[0-9A-Fa-f]{64}")
 _CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - set(b"\t\n"))
 
 
@@ -33,6 +36,8 @@ class Window:
         retry_after: seconds, 0 to 2147483648.
         by: who switched maintenance on.
         since: when it was switched on, with offset.
+        bypass: the digest of the bypass link, 64 hexadecimal digits.
+        read_only: whether every client may read.
     """
 
     message: str | None = None
@@ -40,6 +45,8 @@ class Window:
     retry_after: int | None = None
     by: str | None = None
     since: datetime | None = None
+    bypass: str | None = None
+    read_only: bool | None = None
 
     def members(self) -> dict[str, Any]:
         """Return the known values by name, as the flag file's JSON object holds them."""
@@ -64,14 +71,16 @@ def parse_flag(data: bytes) -> tuple[Window, tuple[str, ...]]:
         return Window(), (f"{printable(data, 64)} is not a JSON object and is ignored",)
     values: dict[str, Any] = {name: parse(members.get(name)) for name, parse in _PARSERS.items()}
     problems = tuple(
-        f"{name}: {_shown(members[name])} is not a valid value and is ignored"
+        f"{name}: {_shown(name, members[name])} is not a valid value and is ignored"
         for name, value in values.items()
         if value is None and members.get(name) is not None
     )
     return Window(**values), problems
 
 
-def _shown(value: object) -> str:
+def _shown(name: str, value: object) -> str:
+    if name == "bypass":  # which may hold a secret by mistake
+        return "what it holds"
     # json reads lists that are nested too deep for repr().
     if isinstance(value, list | dict):
         return f"a {type(value).__name__}"
@@ -98,13 +107,26 @@ def render_flag(members: Mapping[str, Any]) -> bytes:
     return data
 
 
-def validate_window(message: str | None, until: datetime | None, retry_after: int | None) -> Window:
+def validate_window(
+    message: str | None,
+    until: datetime | None,
+    retry_after: int | None,
+    bypass: str | None = None,
+    read_only: bool | None = None,  # noqa: FBT001 (the values of the flag, in their order)
+) -> Window:
     """Return what an operator gives as a window, or refuse it; None if a value is not given."""
     if message is not None and not isinstance(message, str):
         raise ConfigTypeError(f"message: {message!r} is not a string; pass a string")
     if retry_after is not None:
         validate_seconds("retry_after", retry_after)
-    return Window(message, None if until is None else _validate_until(until), retry_after)
+    if bypass and not _parse_digest(bypass):
+        raise ConfigError(
+            "bypass: is not a digest of 64 hexadecimal digits; use new_link(url).digest"
+        )
+    if not isinstance(read_only, bool | None):
+        raise ConfigTypeError(f"read_only: {read_only!r} is not a bool; pass True or False")
+    end = None if until is None else _validate_until(until)
+    return Window(message, end, retry_after, bypass=bypass, read_only=read_only)
 
 
 def _validate_until(until: datetime) -> datetime:
@@ -145,10 +167,20 @@ def _parse_seconds(value: object) -> int | None:
     return value if type(value) is int and 0 <= value <= MAX_SECONDS else None
 
 
+def _parse_digest(value: object) -> str | None:
+    return value.lower() if isinstance(value, str) and _DIGEST.fullmatch(value) else None
+
+
+def _parse_bool(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
 _PARSERS = {
     "message": _parse_string,
     "until": _parse_time,
     "retry_after": _parse_seconds,
     "by": _parse_string,
     "since": _parse_time,
+    "bypass": _parse_digest,
+    "read_only": _parse_bool,
 }

@@ -86,13 +86,15 @@ class MaintenanceMode:
             _logger.warning("%s", found.exemptions)
         return status_of(found)
 
-    def enable(
+    def enable(  # noqa: PLR0913 (the values of the flag; all by keyword)
         self,
         *,
         exemptions: Iterable[str] | None = None,
         message: str | None = None,
         until: datetime | None = None,
         retry_after: int | None = None,
+        bypass: str | None = None,
+        read_only: bool | None = None,
         add_exemptions: Iterable[str] = (),
     ) -> tuple[Snapshot, Snapshot]:
         """Switch maintenance on, or update its details.
@@ -107,6 +109,9 @@ class MaintenanceMode:
             until: the planned end; in the future and with a time zone. `datetime.max` in UTC takes
                 a planned end back.
             retry_after: seconds until a client may try again.
+            bypass: the digest of a link, `maintenance_wsgi.request.bypass.new_link(url).digest`, in
+                place of the present one. An empty string takes the present one back.
+            read_only: whether every client may read: `GET`, `HEAD`, `OPTIONS` and `QUERY` pass.
             add_exemptions: appended to the list.
 
         Raises:
@@ -114,7 +119,7 @@ class MaintenanceMode:
             ConfigTypeError: a value has the wrong type; nothing is changed.
             EntryError: an exemption is not a valid address or network; nothing is changed.
         """
-        given = _signed(validate_window(message, until, retry_after))
+        given = _signed(validate_window(message, until, retry_after, bypass, read_only))
         networks, added = _parse(exemptions), parse_entries(add_exemptions)
         try:
             return self._update(lambda found: edits.enable(found, given, networks, added))
@@ -138,13 +143,15 @@ class MaintenanceMode:
         return self._update(lambda found: edits.disable(found, networks))
 
     @contextmanager
-    def window(
+    def window(  # noqa: PLR0913 (likewise)
         self,
         *,
         exemptions: Iterable[str] | None = None,
         message: str | None = None,
         until: datetime | None = None,
         retry_after: int | None = None,
+        bypass: str | None = None,
+        read_only: bool | None = None,
         disable_on_failure: bool = False,
     ) -> Iterator[bool]:
         """Keep maintenance on for the time of a block; takes the arguments of `enable`.
@@ -159,12 +166,14 @@ class MaintenanceMode:
             message: string for the visitors.
             until: the planned end; in the future and with a time zone.
             retry_after: seconds until a client may try again.
+            bypass: the digest of a link, as `enable` takes it.
+            read_only: whether every client may read.
             disable_on_failure: switch maintenance off even if the block raises.
 
         Yields:
             Whether this block switched maintenance on.
         """
-        given = _signed(validate_window(message, until, retry_after))
+        given = _signed(validate_window(message, until, retry_after, bypass, read_only))
         networks = _parse(exemptions)
         holder = f"{operator_name()} {os.getpid()} {os.urandom(4).hex()}"
         before, after = self._update(lambda found: edits.hold(found, holder, given, networks))

@@ -1,5 +1,6 @@
 """The page in a real browser, and before a real validator."""
 
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
 from maintenance_wsgi.response.languages import load_catalogs
 from tests.support.needs import need
-from tests.support.processes import run
+from tests.support.processes import COMMAND, run
+from tests.support.tls import make_certificate
 from tests.support.wsgi import call, make_environ, shop
 
 pytestmark = pytest.mark.servers
@@ -47,13 +49,23 @@ class QuietHandler(WSGIRequestHandler):
 class Site:
     """A blocked site under a real server, that notes what is asked of it."""
 
-    def __init__(self, var: Path, application: WSGIApplication = shop) -> None:
+    def __init__(
+        self,
+        var: Path,
+        application: WSGIApplication = shop,
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
         self.asked: list[str] = []
         self.statuses: list[str] = []
         self.server: BaseWSGIServer = make_server(
-            "127.0.0.1", 0, self, threaded=True, request_handler=QuietHandler
+            "127.0.0.1",
+            0,
+            self,
+            threaded=True,
+            request_handler=QuietHandler,
+            ssl_context=certificate and (str(certificate[0]), str(certificate[1])),
         )
-        self.url = f"http://127.0.0.1:{self.server.port}/"
+        self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self.server.port}/"
         self.other_origin = f"http://localhost:{self.server.port}"
         self.middleware = MaintenanceMiddleware(
             application, var, trusted_proxies=["127.0.0.1"], cors_origins=[self.other_origin]
@@ -212,6 +224,60 @@ def test_exempt_visitor_can_test_a_checkout(
         assert page.inner_text("button", timeout=5000) == "POST"
         assert len(site.statuses) == 3
     page.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_bypass_link_lets_a_browser_in_until_the_next_window(
+    scheme: str, browser: Browser, var: Path, mode: MaintenanceMode, tmp_path: Path
+) -> None:
+    """The whole way: link, redirect, cookie, pages and a form, next window."""
+    seen: list[WSGIEnvironment] = []
+
+    def noting(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        seen.append(dict(environ))
+        return checkout(environ, start_response)
+
+    certificate = make_certificate(tmp_path, "IP:127.0.0.1") if scheme == "https" else None
+    context = browser.new_context(ignore_https_errors=True)
+    page = context.new_page()
+    with served(Site(var, noting, certificate)) as site:
+        command: list[str | Path] = [
+            COMMAND,
+            "--dir",
+            var,
+            "enable",
+            "-q",
+            "--bypass",
+            f"{site.url}cart?id=7#top",
+        ]
+        link = run(*command).stdout.strip()
+        secret = re.findall(r"maintenance-bypass=([^#]*)#top", link)[0]
+        page.goto(site.url)
+        assert site.statuses == ["503 Service Unavailable"]
+        page.goto(link)
+        assert page.url == f"{site.url}cart?id=7#top"
+        assert site.statuses[1:] == ["303 See Other", "200 OK"]
+        (cookie,) = context.cookies()
+        assert cookie.get("name") == f"{'__Host-' if certificate else ''}maintenance-bypass"
+        assert (cookie.get("secure"), cookie.get("httpOnly")) == (certificate is not None, True)
+        assert (cookie.get("sameSite"), cookie.get("expires")) == ("Lax", -1)
+        assert page.evaluate("document.cookie + document.referrer") == ""
+        page.click("text=GET")
+        page.wait_for_selector("text=POST")
+        page.goto(f"{site.url}other")
+        assert set(site.statuses[3:]) == {"200 OK"}
+        shown = repr(seen)
+        assert secret not in shown
+        assert cookie.get("value", "no value") not in shown
+        mode.disable()
+        mode.enable()
+        for old in (site.url, link):
+            page.goto(old)
+            assert site.statuses[-1] == "503 Service Unavailable"
+        run(*command)
+        page.goto(site.url)
+        assert site.statuses[-1] == "503 Service Unavailable"
+    context.close()
 
 
 FETCH = """url => fetch(url, {method: 'PUT', headers: {'X-Token': 'a'}, credentials: 'include'})

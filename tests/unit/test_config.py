@@ -26,6 +26,8 @@ VALUES = [
     pytest.param("trusted_proxies", ",,", [], id="commas-alone"),
     pytest.param("client_ip_header", "X-Real-IP", "X-Real-IP"),
     pytest.param("exempt_paths", "/healthz,/webhooks/", ["/healthz", "/webhooks/"]),
+    pytest.param("health_paths", "/healthz", ["/healthz"]),
+    pytest.param("write_paths", "/login /logout", ["/login", "/logout"]),
     pytest.param("retry_after", " 120 ", 120),
     pytest.param("retry_after", "None", None, id="no-retry-after"),
     pytest.param("page", "response/pages/page.html", "response/pages/page.html"),
@@ -95,7 +97,7 @@ def test_empty_text_counts_as_not_given(monkeypatch: pytest.MonkeyPatch) -> None
 
 def assert_configured(application: Any, var: Path) -> None:
     """Check that each option has reached the gate."""
-    MaintenanceMode(var).enable(exemptions=["203.0.113.7"])
+    MaintenanceMode(var).enable(exemptions=["203.0.113.7"], read_only=False)
     exempt = {"HTTP_X_REAL_IP": "203.0.113.7"}
     blocked = call(application, make_environ("192.0.2.9", **exempt))
     assert (blocked.code, blocked["Retry-After"]) == (503, "77")
@@ -104,6 +106,11 @@ def assert_configured(application: Any, var: Path) -> None:
     assert asked["Access-Control-Allow-Origin"] == "https://shop.example"
     assert call(application, make_environ("192.0.2.1", **exempt)).code == 200
     assert call(application, make_environ(path="/healthz")).mark == "exempt"
+    assert call(application, make_environ(path="/alive")).body == b"ok\n"
+    MaintenanceMode(var).enable(read_only=True)
+    posted = make_environ(path="/login", REQUEST_METHOD="POST")
+    assert call(application, posted).mark == "read-only"
+    assert call(application, posted).code == 200
 
 
 def test_from_environ(var: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,6 +120,8 @@ def test_from_environ(var: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MAINTENANCE_TRUSTED_PROXIES", "192.0.2.1")
     monkeypatch.setenv("MAINTENANCE_CLIENT_IP_HEADER", "X-Real-IP")
     monkeypatch.setenv("MAINTENANCE_EXEMPT_PATHS", "/healthz")
+    monkeypatch.setenv("MAINTENANCE_HEALTH_PATHS", "/alive")
+    monkeypatch.setenv("MAINTENANCE_WRITE_PATHS", "/login")
     monkeypatch.setenv("MAINTENANCE_RETRY_AFTER", "77")
     monkeypatch.setenv("MAINTENANCE_PAGE", str(page))
     monkeypatch.setenv("MAINTENANCE_CORS_ORIGINS", "https://shop.example")
@@ -209,6 +218,8 @@ trusted_proxies =
     unix:
 client_ip_header = X-Real-IP
 exempt_paths = /healthz
+write_paths = /login
+health_paths = /alive
 retry_after = 77
 page = %(here)s/page.html
 cors_origins = https://shop.example

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import redis
 
+from maintenance_wsgi import MaintenanceMiddleware
 from maintenance_wsgi.fleet.connection import RedisConnection
 from maintenance_wsgi.fleet.store import RedisStore
 from tests.live.fleet.followers import heartbeat, snapshot, timeless
 from tests.support.commands import invoke, invoke_fleet, succeed
+from tests.support.wsgi import call, make_environ, shop
 
 pytestmark = pytest.mark.servers
 
@@ -35,6 +37,17 @@ def test_commands_say_and_do_the_same_as_for_a_directory(redis_url: str, tmp_pat
         assert there.stdout.partition("Fleet:")[0].replace(place, str(tmp_path)) == here.stdout
         found = RedisStore(RedisConnection(redis_url)).read()
         assert timeless(found) == timeless(snapshot(tmp_path))
+
+
+def test_fleet_carries_a_bypass_link(redis_url: str, var: Path) -> None:
+    link = succeed(redis_url, "enable", "-q", "--bypass", "https://shop.example/").strip()
+    assert "Bypass: a link is in force" in succeed(redis_url, "status")
+    succeed(redis_url, "follow", "--once", "--dir", str(var))
+    gate = MaintenanceMiddleware(shop, var)
+    secret = link.rpartition("=")[2]
+    assert call(gate, make_environ(HTTP_X_MAINTENANCE_BYPASS=secret)).code == 200
+    assert call(gate).code == 503
+    assert secret not in repr(snapshot(var))
 
 
 def test_commands_need_no_directory_for_temporary_files(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
+from maintenance_wsgi.request.bypass import new_link
 from maintenance_wsgi.state.store import FileStore
 from tests.live.front_proxy.shops import (
     DEVELOPER,
@@ -199,6 +200,39 @@ def test_remedy_two_lists(
         assert ask(front_with_own_list, source=SHOP_SEES).code == 503
         run_php("-r", f"unlink('{shop_var}/.maintenance.flag');")
         assert codes(front_with_own_list, php) == (200, 200)
+
+
+def test_bypass_link_reaches_a_shop_that_exempts_the_proxy(
+    front: Place, front_with_own_list: Place, mode: MaintenanceMode
+) -> None:
+    """Magento knows addresses only: the documented limit, and the remedy of two lists."""
+    url, digest = new_link("http://shop.example/cart?a=b")
+    mode.enable(exemptions=[DEVELOPER], bypass=digest)
+    secret = [("X-Maintenance-Bypass", url.rpartition("=")[2])]
+    limited = ask(front, headers=secret, source=STRANGER)
+    assert (limited.code, limited.body, limited.mark) == (503, b"shop: maintenance", "exempt")
+    mode.set_exemptions([SHOP_SEES])
+    redirect = ask(front_with_own_list, url.removeprefix("http://shop.example"), source=STRANGER)
+    assert (redirect.code, redirect["Location"]) == (303, "/cart?a=b")
+    cookie = [("Cookie", f"a=1; {redirect['Set-Cookie'].partition(';')[0]}")]
+    seen = echo(ask(front_with_own_list, "/cart?a=b", headers=cookie, source=STRANGER))
+    assert (seen["target"], seen["headers"]["cookie"]) == ("/cart?a=b", "a=1")
+    machine = ask(front_with_own_list, headers=secret, source=STRANGER)
+    assert machine["X-Shop"] == "here"
+    assert secret[0][1] not in machine.body.decode()
+    assert ask(front_with_own_list, source=STRANGER).code == 503
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_magento_is_closed_in_read_only_mode_too(
+    method: str, front: Place, php: Place, mode: MaintenanceMode
+) -> None:
+    """A reader of the flag that knows no more than its existence stays closed."""
+    mode.enable(read_only=True)
+    assert ask(php, method=method, body=b"").code == 503
+    at_front = ask(front, method=method, body=b"")
+    assert (at_front.code, at_front.mark) == (503, "read-only")
+    assert (at_front.body == b"shop: maintenance") is (method == "GET")
 
 
 def test_own_directory_shows_the_state_but_cannot_switch_off(

@@ -67,6 +67,7 @@ def serving(name: str, shared_folder: Path, host: str, header: str) -> Iterator[
         "MAINTENANCE_DIR": str(shared_folder / "var"),
         "MAINTENANCE_TRUSTED_PROXIES": "127.0.0.1, ::1, unix:",
         "MAINTENANCE_CLIENT_IP_HEADER": header,
+        "MAINTENANCE_HEALTH_PATHS": "/healthz",
         "PYTHONPATH": str(APPLICATIONS),
     }
     folder = new_folder(shared_folder)

@@ -1,11 +1,13 @@
 """What caches in front keep, and what they must not."""
 
+import json
 from http.client import RemoteDisconnected
 from itertools import count
 
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
+from maintenance_wsgi.request.bypass import new_link
 from tests.live.proxies.fronts import (
     EMPTIED,
     Front,
@@ -20,6 +22,7 @@ from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.servers
 
+NO_REFERRER = "no-referrer"
 _numbers = count()
 
 
@@ -55,6 +58,38 @@ def test_cache_keeps_neither_the_503_nor_the_page_of_an_exempt_visitor(
     number = number_of(front, cached_path)
     assert number > int(seen.body)
     assert number_of(front, cached_path) == number  # or it would be no cache that was tested
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_no_proxy_keeps_the_redirect_of_a_bypass_link_or_the_page_behind_it(
+    name: str,
+    cached_path: str,
+    start_server: StartServer,
+    start_proxy: StartProxy,
+    mode: MaintenanceMode,
+) -> None:
+    front = start_proxy(name, start_server("gunicorn"))
+    url, digest = new_link(f"https://{SITE}{cached_path}?a=b")
+    mode.enable(bypass=digest)
+    link = url.removeprefix(f"https://{SITE}")
+    for _ in range(2):
+        redirect = front.ask(STRANGER, link)
+        assert (redirect.code, redirect["Location"]) == (303, f"{cached_path}?a=b")
+        assert (redirect["Cache-Control"], redirect["Referrer-Policy"]) == ("no-store", NO_REFERRER)
+    cookie = ("Cookie", f"a=1; {redirect['Set-Cookie'].partition(';')[0]}")
+    seen = front.ask(STRANGER, cached_path, cookie)
+    assert is_exempt(seen)
+    secret = ("X-Maintenance-Bypass", url.rpartition("=")[2])
+    assert is_exempt(front.ask(STRANGER, cached_path, secret))
+    assert is_blocked(front.ask(STRANGER, cached_path))
+    environ = json.loads(front.ask(STRANGER, "/environ", cookie, secret).body)
+    assert environ["HTTP_COOKIE"] == "a=1"
+    assert "HTTP_X_MAINTENANCE_BYPASS" not in environ
+    mode.enable(bypass="")
+    assert is_blocked(front.ask(STRANGER, link))
+    assert is_blocked(front.ask(STRANGER, cached_path, cookie))
+    mode.disable()
+    assert number_of(front, cached_path) > int(seen.body)
 
 
 @pytest.mark.parametrize("name", PROXIES)

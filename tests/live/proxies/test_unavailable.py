@@ -1,10 +1,13 @@
 """What a proxy must not make of the 503: the README and nginx's example name these settings."""
 
+import time
+
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
 from tests.live.proxies.fronts import StartProxy, StartServer, is_blocked, is_exempt
 from tests.live.proxies.tables import EXEMPT, STRANGER
+from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.servers
 
@@ -56,6 +59,29 @@ def test_proxy_that_counts_the_503_as_a_failure_shuts_exempt_visitors_out(
     assert is_exempt(safe.ask(EXEMPT))
     shut_out = unsafe.ask(EXEMPT)
     assert (shut_out.code in {502, 503}, shut_out.mark) == (True, None)
+
+
+@pytest.mark.parametrize(("path", "stays"), [("/healthz", True), ("/other", False)])
+def test_health_path_keeps_a_server_in_the_balancer(
+    path: str,
+    stays: bool,  # noqa: FBT001 (a parameter)
+    start_server: StartServer,
+    start_proxy: StartProxy,
+    mode: MaintenanceMode,
+) -> None:
+    extra = (
+        ("# option httpchk GET /healthz", f"option httpchk GET {path}"),
+        ("# default-server check", "default-server check inter 50ms fall 1 rise 1"),
+    )
+    front = start_proxy("haproxy", start_server("gunicorn"), extra=extra)
+    wait_for(lambda: front.ask(STRANGER).code == 200)
+    mode.enable()
+    if stays:
+        for _ in range(20):  # a second, in which the server is checked twenty times
+            assert is_blocked(front.ask(STRANGER))
+            time.sleep(0.05)
+    else:
+        wait_for(lambda: (front.ask(STRANGER).code, front.ask(STRANGER).mark) == (503, None))
 
 
 @pytest.mark.parametrize("name", REPLACED)

@@ -574,6 +574,8 @@ def test_status_as_json(var: Path, ip_list: Path) -> None:
         "message": "Umzug",
         "until": "2033-12-01T18:00:00+00:00",
         "retry_after": 60,
+        "bypass": False,
+        "read_only": False,
     }
     assert "'nope'" in result.stderr
     invoke("disable")
@@ -587,6 +589,8 @@ def test_status_as_json(var: Path, ip_list: Path) -> None:
         "message": None,
         "until": None,
         "retry_after": None,
+        "bypass": False,
+        "read_only": False,
     }
 
 

@@ -82,6 +82,8 @@ def test_json_holds_the_configuration(var: Path, monkeypatch: pytest.MonkeyPatch
         "client_ip_header": "X-Forwarded-For",
         "exempt_paths": [],
         "page": None,
+        "health_paths": [],
+        "write_paths": [],
     }
 
 

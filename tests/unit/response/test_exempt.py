@@ -1,8 +1,9 @@
+from functools import partial
 from typing import Any
 
 import pytest
 
-from maintenance_wsgi.response.exempt import start_exempt_client, start_exempt_path
+from maintenance_wsgi.response.exempt import EXEMPT, start_exempt_client, start_for_all
 
 Headers = list[tuple[str, str]]
 
@@ -46,7 +47,7 @@ def test_other_header_of_an_exempt_clients_answer_is_kept(name: str) -> None:
 
 def test_answer_for_an_exempt_path_is_only_marked() -> None:
     headers = [("Cache-Control", "public"), ("Expires", "0")]
-    assert sent(start_exempt_path, *headers, ("x-maintenance-mode", "on")) == [
+    assert sent(partial(start_for_all, EXEMPT), *headers, ("x-maintenance-mode", "on")) == [
         *headers,
         ("X-Maintenance-Mode", "exempt"),
     ]
