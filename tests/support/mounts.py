@@ -22,6 +22,7 @@ def mounted(directory: Path, *options: str | Path) -> Iterator[None]:
 def naming(folder: Path, name: str, *addresses: str) -> list[str]:
     """Return the start of a command that finds these addresses, and no others, for a name."""
     need_root()
+    need("mount")
     hosts = folder / "hosts"
     hosts.write_text("".join(f"{address} {name}\n" for address in addresses))
     alone = ["unshare", "--mount", "sh", "-c"]

@@ -16,7 +16,7 @@ from maintenance_wsgi import MaintenanceMode
 from tests.support.commands import invoke
 from tests.support.mounts import naming
 from tests.support.needs import need
-from tests.support.processes import COMMAND, environ, held_port, run
+from tests.support.processes import COMMAND, ROOT, environ, held_port, run
 from tests.support.sites import answering, gated
 
 NAME, NODES = "shop.example", ("127.0.0.2", "127.0.0.3")
@@ -154,7 +154,9 @@ def test_addresses_without_a_route_and_beyond_sixteen_are_told(var: Path, tmp_pa
         "site.__exit__(None, None, None); sys.exit(code)"
     )
     options = [*command, "--dir", var, "enable", "--wait=60"]
-    result = run(*alone, sys.executable, "-c", program, var, *options, env=environ())
+    result = run(
+        *alone, sys.executable, "-c", program, var, *options, env=environ(PYTHONPATH=str(ROOT))
+    )
     asked = re.search(r"^Verified .* at (.*): 503", result.stdout, re.MULTILINE)
     assert asked is not None
     missed = {"2001:db8::1", *nodes} - set(asked[1].split(", "))
