@@ -186,7 +186,7 @@ class RedisStore:
 
     def _try_update(self, change: Change) -> tuple[Snapshot, Snapshot]:
         found = self.read_revision()
-        if found is None and not self._create:
+        if not (found or self._create):
             raise StateError(f"{self}: {_UNKNOWN}; {_REMEDY}")
         before = found.snapshot if found else _NOTHING
         after = change(before)

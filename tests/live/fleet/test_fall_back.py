@@ -12,10 +12,11 @@ import pytest
 import redis
 
 from maintenance_wsgi import MaintenanceMode, StateError
-from maintenance_wsgi.fleet.connection import RedisConnection
+from maintenance_wsgi.fleet.connection import RedisConnection, RedisUnreachableError
+from maintenance_wsgi.fleet.follower import Follower
 from maintenance_wsgi.fleet.nodes import NodeIdentity
 from maintenance_wsgi.fleet.store import RedisStore
-from maintenance_wsgi.state.store import Snapshot
+from maintenance_wsgi.state.store import FileStore, Snapshot
 from tests.live.fleet.followers import follower, health_of, node_of, snapshot
 from tests.support.commands import invoke_fleet, succeed
 from tests.support.processes import COMMAND, environ, held_port, wait_for
@@ -263,6 +264,71 @@ def test_process_knows_what_it_wrote_itself(
             client.hset(STATE, mapping={"revision": before.name, "on": "0"})
         with pytest.raises(StateError, match=r"fell back from 2 to 1.*\(as seen by this process\)"):
             CHANGES[change](MaintenanceMode(store))
+
+
+def test_state_that_is_lost_between_two_looks_is_not_created(
+    redis_url: str, fleet: RedisStore, redis_port: int
+) -> None:
+    fleet.write(None, Snapshot(None, b""))
+
+    def change(found: Snapshot) -> Snapshot:
+        with redis.Redis(port=redis_port) as client:
+            client.flushall()
+        return found._replace(flag=b"")
+
+    with store_at(redis_url) as store:
+        with pytest.raises(StateError, match="Redis holds no state of this fleet"):
+            store.update(change)
+        assert store.read_revision() is None
+
+
+def test_wait_ends_if_redis_falls_back(
+    fleet: RedisStore, operator: MaintenanceMode, redis_port: int
+) -> None:
+    before = fleet.read_revision()
+    operator.enable()
+    assert before
+    waiting = fleet.acknowledgements(30)
+    next(waiting)
+    with redis.Redis(port=redis_port) as client:
+        client.hset(STATE, mapping={"revision": before.name, "on": "0"})
+    with pytest.raises(StateError, match="fell back from 2 to 1: unknown"):
+        next(waiting)
+
+
+@contextmanager
+def paused(port: int) -> Iterator[None]:
+    """Let Redis answer no writes, as it does while it hands over to a replica."""
+    with redis.Redis(port=port) as client:
+        client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
+        try:
+            yield
+        finally:
+            client.execute_command("CLIENT", "UNPAUSE")
+
+
+@pytest.mark.parametrize(
+    ("command", "may_have_been_made"), [("disable", False), ("enable", True), ("run true", False)]
+)
+def test_state_is_not_guessed_while_redis_is_paused(
+    command: str, redis_url: str, redis_port: int, *, may_have_been_made: bool
+) -> None:
+    succeed(redis_url, "disable")
+    with paused(redis_port):
+        result = invoke_fleet(f"{redis_url}?socket_timeout=0.3", *command.split())
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "does not answer" in result.stderr
+    assert ("the change may have been made" in result.stderr) is may_have_been_made
+
+
+def test_node_takes_the_state_while_redis_is_paused(
+    redis_url: str, operator: MaintenanceMode, redis_port: int, var: Path
+) -> None:
+    operator.enable()
+    url = f"{redis_url}?socket_timeout=0.3"
+    with store_at(url) as store, paused(redis_port), pytest.raises(RedisUnreachableError):
+        Follower(store, FileStore(var), "web1").sync()
+    assert MaintenanceMode(var).is_enabled()
 
 
 def test_replica_that_does_not_confirm_is_told(tmp_path: Path) -> None:

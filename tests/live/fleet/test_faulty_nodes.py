@@ -158,6 +158,7 @@ def test_new_node_takes_the_state_of_a_redis_that_takes_no_writes(
         assert result.exit_code == 1
         assert "this node follows, but cannot report it" in result.stderr
         assert MaintenanceMode(var).is_enabled()
+        assert "was already on" in succeed(url, "enable")
         shutil.rmtree(var)
         var.mkdir()
         with follower(url, var, "web1"):
