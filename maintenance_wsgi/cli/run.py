@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, Unpack
+from typing import Unpack
 
 import click
 from click.shell_completion import CompletionItem
@@ -27,11 +27,7 @@ _FORWARDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # exit statuses of a shell
 _SIGNALLED = 128  # a shell adds the number of the signal
 _LOOK_SECONDS = 1
-
-
-class _Ended(NamedTuple):
-    status: int
-    off_since: datetime | None  # when maintenance was first seen off, though the command ran
+_WAS_ON = "maintenance mode was on before, and is left as it is"
 
 
 def _in_path(_ctx: object, _option: object, typed: str) -> list[CompletionItem]:
@@ -76,7 +72,8 @@ def run(
     mode = target.open()
     _check_executable(command[0])
     warn_of_entries(target, options["exemptions"] or ())
-    name, switched_on, ended = f"'{printable(command[0])}'", False, None
+    switched_on, status, off = False, None, list[datetime]()
+    told = f"'{printable(command[0])}' was not run"
     try:
         with mode.window(
             **options, bypass=target.digest, disable_on_failure=disable_on_failure
@@ -85,49 +82,40 @@ def run(
             wait_for_nodes(target)
             wait_for_requests(target)
             verify(target, on=True)
-            ended = _run(command, mode)
-            if ended.status:
-                click.get_current_context().exit(ended.status)
+            status = _run(command, mode, off)
+            told = _told(command[0], status, off)
+            if status:
+                click.get_current_context().exit(status)
     except click.exceptions.Exit:
-        if ended and ended.off_since:
-            warn(f"{_told(name, ended)}; {_off(ended.off_since)}")
-        elif not switched_on:
-            warn(f"{_told(name, ended)}; maintenance mode was on before, and is left as it is")
-        elif not disable_on_failure:
-            warn(f"{_told(name, ended)}; maintenance mode stays on; {_remedy(target)}")
+        state = f"maintenance mode stays on; {_remedy(target)}" if switched_on else _WAS_ON
+        if off or not (switched_on and disable_on_failure):
+            warn(told if off else f"{told}; {state}")
         raise
     except (click.ClickException, StateError):
-        stays = "stays on" if target.redis_store or not ended else "may still be on"
-        is_left_on = switched_on and (ended or not disable_on_failure)
-        state = f"; maintenance mode {stays}; {_remedy(target)}" if is_left_on else ""
-        warn(f"{_told(name, ended)}{state}")
+        if switched_on and (status is not None or not disable_on_failure):
+            stays = "stays on" if target.redis_store or status is None else "may still be on"
+            told += f"; maintenance mode {stays}; {_remedy(target)}"
+        warn(told)
         raise
-    if ended.off_since:
-        raise click.ClickException(f"{_told(name, ended)}; {_off(ended.off_since)}")
+    if off:
+        raise click.ClickException(told)
     if target.verify and not mode.is_enabled():  # another run may keep it on
-        _verify_end(target, name)
+        _verify_end(target, told)
 
 
-def _verify_end(target: Target, name: str) -> None:
+def _verify_end(target: Target, told: str) -> None:
     try:
         verify(target, on=False)
     except click.ClickException:
-        warn(f"{name} succeeded; maintenance mode was switched off, but not for every visitor")
+        warn(f"{told}; maintenance mode was switched off, but not for every visitor")
         raise
 
 
-def _told(name: str, ended: _Ended | None) -> str:
-    if ended is None:
-        return f"{name} was not run"
-    status = ended.status
-    return f"{name} failed with exit status {status}" if status else f"{name} succeeded"
-
-
-def _off(since: datetime) -> str:
-    return (
-        "but another process or Redis took maintenance mode away: it was off while the command ran,"
-        f" at the latest since {since:%Y-%m-%d %H:%M:%S %Z}"
-    )
+def _told(name: str, status: int, off: list[datetime]) -> str:
+    ended = f"failed with exit status {status}" if status else "succeeded"
+    taken = "but another process or Redis took maintenance mode away: it was off while it ran,"
+    since = f"; {taken} at the latest since {off[0]:%Y-%m-%d %H:%M:%S %Z}" if off else ""
+    return f"'{printable(name)}' {ended}{since}"
 
 
 def _remedy(target: Target) -> str:
@@ -146,7 +134,7 @@ def _check_executable(name: str) -> None:
 
 def _report_start(target: Target, *, switched_on: bool) -> None:
     if not switched_on:
-        warn("maintenance mode was on before, and is left as it is")
+        warn(_WAS_ON)
         return
     if not target.quiet:
         started = f"Maintenance mode is on; if this process is killed, {_remedy(target)}"
@@ -155,14 +143,14 @@ def _report_start(target: Target, *, switched_on: bool) -> None:
 
 
 @contextmanager
-def _watched(mode: MaintenanceMode) -> Iterator[list[datetime]]:
-    """Yield a list, to which the moment is added at which maintenance is first seen off."""
-    off: list[datetime] = []
+def _watched(mode: MaintenanceMode, off: list[datetime]) -> Iterator[None]:
+    """Add the moment to a list at which maintenance is first seen off during a block."""
     done = threading.Event()
 
     def look() -> None:
-        with suppress(StateError):  # a Redis that is away switches nothing off
-            if not off and not mode.is_enabled():
+        directory = getattr(mode.store, "directory", os.curdir)
+        with suppress(StateError):  # a Redis or a directory that is away switches nothing off
+            if not off and not mode.is_enabled() and os.path.isdir(directory):
                 off.append(datetime.now().astimezone())
 
     def watch() -> None:
@@ -172,15 +160,15 @@ def _watched(mode: MaintenanceMode) -> Iterator[list[datetime]]:
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
-        yield off
+        yield
     finally:
         done.set()
         thread.join()
         look()
 
 
-def _run(command: Sequence[str], mode: MaintenanceMode) -> _Ended:
-    """Run a command, and forward signals to it; its status is that of a shell."""
+def _run(command: Sequence[str], mode: MaintenanceMode, off: list[datetime]) -> int:
+    """Run a command, forward signals to it, and return its status as a shell does."""
     awaited = {signal.SIGCHLD, *_FORWARDED}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     try:
@@ -189,7 +177,7 @@ def _run(command: Sequence[str], mode: MaintenanceMode) -> _Ended:
             env={name: os.environ[name] for name in os.environ if name != "MAINTENANCE_REDIS"},
             preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),  # noqa: PLW1509 (no thread runs yet)
         )
-        with _watched(mode) as off:  # its thread leaves the signals to this one
+        with _watched(mode, off):  # its thread leaves the signals to this one
             while process.poll() is None:
                 info = signal.sigwaitinfo(awaited)
                 # Ctrl-C reaches the whole foreground group: the command must not get it twice. A
@@ -198,8 +186,8 @@ def _run(command: Sequence[str], mode: MaintenanceMode) -> _Ended:
                     process.send_signal(info.si_signo)
     except OSError as error:
         click.echo(f"Error: '{printable(command[0])}': {error.strerror}", err=True)
-        return _Ended(_NOT_EXECUTABLE, None)
+        return _NOT_EXECUTABLE
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     status = process.returncode
-    return _Ended(status if status >= 0 else _SIGNALLED - status, off[0] if off else None)
+    return status if status >= 0 else _SIGNALLED - status

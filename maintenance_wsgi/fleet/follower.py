@@ -94,7 +94,7 @@ class Follower:
 
     def sync_once(self) -> int:
         """Copy the state once, and return its version; raise StateError if that is not possible."""
-        self._sync(self._mark.look())
+        self._sync(self._mark.claim(hold=False))
         self._source.deregister(self._identity)
         if self._told or not self._held:
             raise StateError(self._told or f"{self._source} has no state; the files are unchanged")

@@ -34,22 +34,23 @@ class Mark:
         self._file: int | None = None
         self._stack = ExitStack()
 
-    def look(self) -> str:
-        """Return what another follower lets the directory follow; empty if that is the same."""
-        with suppress(OSError), files.open_directory(self._directory) as directory:
-            return self._read(directory)[1]
-        return ""
+    def claim(self, *, hold: bool = True) -> str:
+        """Hold the directory that has the name now, or only read its mark.
 
-    def claim(self) -> str:
-        """Hold the directory that has the name now; return what `look` returns."""
+        Returns what another follower lets it follow, if that is something else; otherwise "".
+        """
         if self._is_held():
             return ""
         self.release()
         with suppress(OSError), ExitStack() as stack:
             directory = stack.enter_context(files.open_directory(self._directory))
-            is_free, rival = self._read(directory)
-            if not is_free:
-                return rival
+            is_held, lines = _read(directory, fcntl.LOCK_EX)
+            if lines[0] == self._source:
+                self.newest = self.newest or b"".join(lines[2:3]).decode("latin-1")
+            elif is_held and lines[0]:  # a stranger's file, without lines, holds no node up
+                return _shown(lines[0])
+            if is_held or not hold:
+                return ""
             with directory.entry(_MARK_NAME).replaced(self._content()):
                 pass
             # If two claim it at once, one of them sees at its next beat that its file is gone.
@@ -82,18 +83,6 @@ class Mark:
             return self._file is not None and os.path.samestat(there, os.fstat(self._file))
         return False
 
-    def _read(self, directory: files.Directory) -> tuple[bool, str]:
-        """Return whether no follower holds a directory, and what it follows if that differs."""
-        try:
-            is_held, lines = _read(directory, fcntl.LOCK_EX)
-        except FileNotFoundError:
-            return True, ""
-        if lines[0] == self._source:
-            self.newest = self.newest or b"".join(lines[2:3]).decode("latin-1")
-            return not is_held, ""
-        # A stranger's file has no lines here: it must not keep the node from following.
-        return not is_held, _shown(lines[0]) if is_held and lines[0] else ""
-
 
 def followed_source(directory: str) -> str:
     """Return what a directory follows, safe to print; an empty string if it follows nothing."""
@@ -105,13 +94,16 @@ def followed_source(directory: str) -> str:
 
 def _read(directory: files.Directory, kind: int) -> tuple[bool, list[bytes]]:
     """Return whether a follower's lock refuses one of this kind, and the lines of its mark."""
-    descriptor, is_held = directory.open(_MARK_NAME), False
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        is_held = True
-    mark = directory.entry(_MARK_NAME).read(_MARK_LIMIT)
-    return is_held, mark.data.split(b"\n") if mark.is_own else [b""]
+    is_held, lines = False, [b""]
+    with suppress(FileNotFoundError):
+        descriptor = directory.open(_MARK_NAME)
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            is_held = True
+        mark = directory.entry(_MARK_NAME).read(_MARK_LIMIT)
+        lines = mark.data.split(b"\n") if mark.is_own else lines
+    return is_held, lines
 
 
 def _shown(source: bytes) -> str:

@@ -116,7 +116,7 @@ def test_hold_that_was_taken_away_is_told(
         flag.touch()
     result = invoke_run(var, "sh", "-c", script.format(flag))
     assert result.exit_code == code
-    taken = "another process or Redis took maintenance mode away: it was off while"
+    taken = "another process or Redis took maintenance mode away: it was off while it ran"
     assert f"{ended}; but {taken}" in result.stderr
     assert re.search(r"at the latest since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d \w+\n", result.stderr)
     assert "stays on" not in result.stderr

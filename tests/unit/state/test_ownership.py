@@ -74,7 +74,7 @@ def test_directory_has_one_owner(var: Path, *, shared: bool) -> None:
     second, same = Mark(str(var), "another fleet"), Mark(str(var), SOURCE)
     with marked(var, shared=shared) as first:
         for _ in range(2):
-            assert (second.claim(), second.look(), same.claim()) == (SOURCE, SOURCE, "")
+            assert (second.claim(), second.claim(hold=False), same.claim()) == (SOURCE, SOURCE, "")
             assert first.claim() == ""
         assert followed_source(str(var)) == ("" if shared else SOURCE)
     assert same.claim() == ""
