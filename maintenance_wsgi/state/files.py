@@ -10,18 +10,25 @@ import fcntl
 import logging
 import os
 import pwd
+import re
 import stat
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from itertools import islice
 from typing import NamedTuple
 
 NOT_FOUND = (FileNotFoundError, NotADirectoryError)
 _logger = logging.getLogger("maintenance_wsgi")
 _LOCK_SECONDS = 5
 _MAX_LINKS = 40  # the kernel's own limit
+_MAX_ENTRIES = 1000  # a hostile user could fill the directory
+_MAX_STUCK = 3
+# The follower writes its mark without the directory's lock.
+_TEMPORARY = re.compile(r"\.maintenance\.(flag|ip)\.[0-9a-f]{16}\.tmp")
 _NO_GROUP = 65534
+_OF_THE_DISK = (errno.EIO, errno.ESTALE)  # they say nothing about a link
 _PATH_ONLY = getattr(os, "O_PATH", os.O_RDONLY)  # elsewhere than on Linux, links are not followed
 _SHARED = stat.S_IWGRP | stat.S_IWOTH
 # The number of the system call setgroups, which glibc's own function makes for every thread.
@@ -109,6 +116,32 @@ class Directory:
             os.close(descriptor)
             raise OSError(errno.EINVAL, "Not a regular file of one name", name)
         return descriptor
+
+    def remove_leftovers(self) -> None:
+        """Remove the temporary files of killed writers; under the lock no other writer has one.
+
+        Raises:
+            PermissionError: own files cannot be removed: the directory is append-only, and every
+                further attempt to write would leave one more.
+        """
+        found: list[str] = []
+        with suppress(OSError), os.scandir(self.open(".")) as entries:
+            found = [entry.name for entry in islice(entries, _MAX_ENTRIES)]
+        stuck = sum(self._is_stuck(self._entry(n)) for n in filter(_TEMPORARY.fullmatch, found))
+        if stuck >= _MAX_STUCK:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def _is_stuck(self, place: _Place) -> bool:
+        """Remove a file; tell whether it is the acting user's own and cannot be removed."""
+        uid = place.rights.uid if place.rights else os.geteuid()
+        with suppress(OSError), _acting_with(place.rights):
+            status = os.lstat(place.name, dir_fd=place.parent)
+            if stat.S_ISREG(status.st_mode):
+                try:
+                    os.unlink(place.name, dir_fd=place.parent)
+                except PermissionError as error:
+                    return error.errno == errno.EPERM and status.st_uid == uid
+        return False
 
     def read(self, name: str, limit: int) -> Contents:
         """Return what `find(name).read(limit)` returns; faster if the file is not a link."""
@@ -257,14 +290,14 @@ class File:
         Raises:
             OSError: the file is as it was.
         """
+        if self._fault and (data is not None or self._fault.errno in _OF_THE_DISK):
+            raise self._fault
         if data is None:
             yield
             _remove(self._entry)
             return
-        if self._fault:
-            raise self._fault
         parent, name, rights = self._place
-        temporary = _Place(parent, f"{name}.{os.urandom(8).hex()}.tmp", rights)
+        temporary = _Place(parent, f"{self._entry.name}.{os.urandom(8).hex()}.tmp", rights)
         try:
             self._write(temporary, data)
             yield

@@ -23,9 +23,11 @@ REMEDIES = {
     errno.EDQUOT: f"; free some of the owner's quota; {_TOUCH}",
     errno.EISDIR: "; remove that directory",
     errno.ENOSPC: f"; free some space; {_TOUCH}",
-    errno.EPERM: "; run the command as its owner; if it is immutable, run chattr -i on it",
-    errno.EROFS: "; make it writable (systemd: ReadWritePaths=, Docker: a volume), or change it"
-    " where it is mounted from, a ConfigMap with kubectl",
+    errno.EPERM: "; run the command as its owner; if it is immutable, or its directory is immutable"
+    " or append-only, run chattr -ia on that",
+    errno.EROFS: "; make it writable (systemd: ReadWritePaths=, Docker: a volume; if a deploy has"
+    " replaced it, restart the service), or change it where it is mounted from, a ConfigMap with"
+    " kubectl",
 }
 
 
@@ -94,6 +96,7 @@ class FileStore:
             ExitStack() as writes,
         ):
             directory.lock()
+            directory.remove_leftovers()
             flag, listed = directory.find(FLAG_NAME), directory.find(LIST_NAME)
             before = self._snapshot(flag, listed)
             after = change(before)

@@ -96,6 +96,7 @@ def test_killed_command_leaves_the_old_state_or_the_new(case: str, faults: Path,
         again = outcome["again"]
         assert (again["code"], state(again)) == (0, state(outcomes[-1])), outcome
         assert again["answers"] == answers(state(again)), outcome
+        assert set(again["files"]) <= {FLAG, LIST, "shared"}, outcome
 
 
 @pytest.mark.parametrize(("case", "error"), FAILURES)

@@ -67,6 +67,11 @@ static int known(int descriptor)
     return descriptor >= 0 && descriptor < DESCRIPTORS && watched[descriptor];
 }
 
+static int below(int parent, const char *path)
+{
+    return *path == '/' ? inside(path) : known(parent);
+}
+
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 #define WRAP(result, name, parameters, arguments, concerned)                                     \
     result name parameters { return due(concerned) ? fail() : REAL(name) arguments; }
@@ -74,6 +79,12 @@ static int known(int descriptor)
 WRAP(int, rename, (const char *from, const char *to), (from, to), inside(from) || inside(to))
 WRAP(int, unlink, (const char *path), (path), inside(path))
 WRAP(ssize_t, readlink, (const char *path, char *to, size_t size), (path, to, size), inside(path))
+WRAP(int, renameat, (int here, const char *from, int there, const char *to),
+     (here, from, there, to), below(here, from) || below(there, to))
+WRAP(int, unlinkat, (int parent, const char *path, int flags), (parent, path, flags),
+     below(parent, path))
+WRAP(ssize_t, readlinkat, (int parent, const char *path, char *to, size_t size),
+     (parent, path, to, size), below(parent, path))
 WRAP(int, fsync, (int descriptor), (descriptor), known(descriptor))
 WRAP(int, fchmod, (int descriptor, mode_t mode), (descriptor, mode), known(descriptor))
 WRAP(int, fchown, (int descriptor, uid_t u, gid_t g), (descriptor, u, g), known(descriptor))
@@ -115,6 +126,20 @@ int open64(const char *path, int flags, ...)
     return descriptor;
 }
 
+int openat64(int parent, const char *path, int flags, ...)
+{
+    va_list rest;
+    va_start(rest, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(rest, mode_t) : 0;
+    va_end(rest);
+    if (due(below(parent, path)))
+        return fail();
+    int descriptor = REAL(openat64)(parent, path, flags, mode);
+    if (descriptor >= 0 && descriptor < DESCRIPTORS)
+        watched[descriptor] = (char)below(parent, path);
+    return descriptor;
+}
+
 static int rounded(int result, struct stat64 *status)
 {
     if (!result && tick) {
@@ -133,6 +158,13 @@ static int rounded(int result, struct stat64 *status)
 WRAP_STATUS(stat64, const char *, path, inside(path))
 WRAP_STATUS(lstat64, const char *, path, inside(path))
 WRAP_STATUS(fstat64, int, descriptor, known(descriptor))
+
+int fstatat64(int parent, const char *path, struct stat64 *status, int flags)
+{
+    if (due(below(parent, path)))
+        return fail();
+    return rounded(REAL(fstatat64)(parent, path, status, flags), status);
+}
 
 int clock_gettime(clockid_t clock, struct timespec *time)
 {

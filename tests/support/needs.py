@@ -28,6 +28,7 @@ PACKAGES = {
         "java": "default-jre-headless",
     },
     "mounts": {"mount": "mount"},
+    "append-only directories": {"chattr": "e2fsprogs"},
     "the README's requests": {"curl": "curl"},
 }
 

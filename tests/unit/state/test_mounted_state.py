@@ -149,6 +149,7 @@ def test_command_cannot_write_it_and_says_where_to(
         assert (result.exit_code, result.stdout) == (1, "")
         assert "Read-only file system" in result.stderr
         assert "systemd: ReadWritePaths=, Docker: a volume" in result.stderr
+        assert "if a deploy has replaced it, restart the service" in result.stderr
         assert "a ConfigMap with kubectl" in result.stderr
     assert found == before
 
