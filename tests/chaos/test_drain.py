@@ -15,6 +15,9 @@ import pytest
 from tests.support.commands import invoke
 from tests.support.processes import ROOT, unmeasured, wait_for
 
+# Tens of seconds of full load: once in a run is enough, and a busy machine takes longer.
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+
 PROGRAM = ROOT / "tests/chaos/programs/writing_shop.py"
 REQUESTS_PER_SWITCH = 40
 
