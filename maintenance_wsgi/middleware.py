@@ -10,9 +10,9 @@ networks that your visitors are in, any of these visitors can claim any address.
 import logging
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from maintenance_wsgi.application import NamedApplication, checked_application
@@ -35,9 +35,19 @@ from maintenance_wsgi.state.reader import StateReader
 from maintenance_wsgi.state.store import FileStore
 
 _logger = logging.getLogger("maintenance_wsgi")
-_BLOCKED, _BYPASS_LINK, _EXEMPT_PATH = Outcome.BLOCKED, Outcome.BYPASS_LINK, Outcome.EXEMPT_PATH
-_HEALTH, _OFF = Outcome.HEALTH, Outcome.OFF
-_READ_ONLY, _WRITE_PATH = Outcome.READ_ONLY, Outcome.WRITE_PATH
+_BLOCKED, _BYPASS_LINK, _HEALTH = Outcome.BLOCKED, Outcome.BYPASS_LINK, Outcome.HEALTH
+_OFF = Outcome.OFF
+# By what a request passes: how the answer of the application starts, and what tells it.
+_FOR_ONE_CLIENT = (start_exempt_client, "maintenance_wsgi.exempt")
+_READING = (partial(start_for_all, READ_ONLY), "maintenance_wsgi.read_only")
+_LET_THROUGH: dict[Outcome, tuple[Callable[..., Any], str]] = {
+    Outcome.EXEMPT_PATH: (partial(start_for_all, EXEMPT), ""),
+    Outcome.EXEMPT_CLIENT: _FOR_ONE_CLIENT,
+    Outcome.BYPASS_HEADER: _FOR_ONE_CLIENT,
+    Outcome.BYPASS_COOKIE: _FOR_ONE_CLIENT,
+    Outcome.WRITE_PATH: _READING,
+    Outcome.READ_ONLY: _READING,
+}
 
 
 class MaintenanceMiddleware:
@@ -158,23 +168,14 @@ class MaintenanceMiddleware:
             return answer_health(environ, start_response)
         if outcome is _BYPASS_LINK:
             return answer_link(environ, start_response)
-        if decision.hides:
-            bypass.hide(environ)
-        return self._let_through(environ, start_response, outcome)
-
-    def _let_through(
-        self, environ: WSGIEnvironment, start_response: StartResponse, outcome: Outcome
-    ) -> Iterable[bytes]:
-        """Answer by the application, with the headers and the keys for what decided."""
         if outcome is _OFF:  # since the flag was looked at
             return self._let_in(environ, start_response)
-        if outcome is _EXEMPT_PATH:
-            return self._application(environ, partial(start_for_all, EXEMPT, start_response))
-        if outcome is _READ_ONLY or outcome is _WRITE_PATH:
-            environ["maintenance_wsgi.read_only"] = True
-            return self._application(environ, partial(start_for_all, READ_ONLY, start_response))
-        environ["maintenance_wsgi.exempt"] = True
-        return self._application(environ, partial(start_exempt_client, start_response))
+        if decision.hides:
+            bypass.hide(environ)
+        start, key = _LET_THROUGH[outcome]
+        if key:
+            environ[key] = True
+        return self._application(environ, partial(start, start_response))
 
     def explain(self, environ: WSGIEnvironment) -> Explanation:
         """Return how a request is decided, step by step, by this very configuration.

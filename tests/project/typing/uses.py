@@ -17,6 +17,7 @@ from maintenance_wsgi import (
     Status,
     wrap,
 )
+from maintenance_wsgi.request.bypass import new_link
 
 
 def shop(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -33,7 +34,9 @@ MaintenanceMiddleware(
     "var",
     trusted_proxies=("127.0.0.1", "unix:"),
     client_ip_header="Forwarded",
-    exempt_paths=["/healthz", "/webhooks/"],
+    exempt_paths=["/status", "/webhooks/"],
+    health_paths=["/healthz"],
+    write_paths=("/login", "/logout"),
     retry_after=None,
     page=Path("maintenance.html"),
     cors_origins={"https://shop.example"},
@@ -54,6 +57,8 @@ mode.enable(
     retry_after=120,
 )
 mode.enable(add_exemptions=["203.0.113.8"])
+link, digest = new_link("https://shop.example/")
+mode.enable(bypass=digest, read_only=True)
 mode.disable(exemptions=[])
 mode.set_exemptions(("203.0.113.7",))
 mode.add_exemptions(entry for entry in ["2001:db8::/32"])
@@ -71,6 +76,8 @@ assert_type(status.window.until, datetime | None)
 assert_type(status.window.retry_after, int | None)
 assert_type(status.window.by, str | None)
 assert_type(status.window.since, datetime | None)
+assert_type(status.window.bypass, str | None)
+assert_type(status.window.read_only, bool | None)
 
 try:
     mode.set_exemptions(["nowhere"])

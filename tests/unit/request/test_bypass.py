@@ -183,9 +183,10 @@ def test_application_never_sees_the_secret(
 
 def test_query_that_remains_is_kept(secret: str) -> None:
     environ: WSGIEnvironment = {**WAYS["parameter"](secret)}
+    del environ["RAW_URI"]  # which only gunicorn and werkzeug give
     hide(environ)
-    assert environ["QUERY_STRING"] == "a=1"
-    assert (environ["RAW_URI"], environ["REQUEST_URI"]) == ("/?a=1", "/")
+    left = {"QUERY_STRING": "a=1", "REQUEST_URI": "/", "REQUEST_METHOD": "POST"}
+    assert environ == left
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS", "get", "QUERY"])
