@@ -1,6 +1,5 @@
 """The command itself: its name, its target, and how its subcommands are found."""
 
-import errno
 import logging
 import os
 import shlex
@@ -157,12 +156,7 @@ class Target:
     def tell(self, message: str) -> None:
         """Print a result, unless the operator wants none."""
         if not self.quiet:
-            try:
-                click.echo(message)
-            except OSError as error:
-                if error.errno == errno.EPIPE:  # click ends without a word
-                    raise
-                raise _unwritable(error, "; the change, if any, has been made") from error
+            click.echo(message)
 
     def command_line(self, command: str) -> str:
         """Return what to type for another command on this target, without a secret."""
@@ -218,7 +212,8 @@ class _Commands(click.Group):
         try:
             return super().main(*args, **settings)
         except OSError as error:  # errors of files are StateErrors
-            fault = _unwritable(error)
+            done = "the change, if any, has been made"
+            fault = click.ClickException(f"standard output: {error.strerror}; {done}")
             if not settings.get("standalone_mode", True):
                 raise fault from error
             fault.show()
@@ -246,10 +241,6 @@ class _Commands(click.Group):
                 shown.show()
                 raise click.exceptions.Exit(1) from None  # as Magento's own command exits
             raise shown from None
-
-
-def _unwritable(error: OSError, more: str = "") -> click.ClickException:
-    return click.ClickException(f"standard output cannot be written: {error.strerror}{more}")
 
 
 def _escaped(error: click.ClickException) -> click.ClickException:

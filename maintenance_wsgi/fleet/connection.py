@@ -30,7 +30,7 @@ _DEFAULTS: dict[str, Any] = {
     "socket_connect_timeout": 5,
     "socket_timeout": 5,
 }
-_FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
+_FILES = {"ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"}
 # Set, not inherited: redis-py before 6 does not check the name in a certificate.
 _TLS: dict[str, Any] = {"ssl_check_hostname": True, "ssl_cert_reqs": "required"}
 _REJECTED = (exceptions.AuthenticationError, exceptions.AuthorizationError)
@@ -50,10 +50,10 @@ _REMEDIES = {
     "cluster support disabled|cluster mode is not enabled": "leave out +cluster in the URL",
     "non deterministic|wrong number of args": "use Redis 5 or newer",
     "unknown command": "use Redis 5 or newer, with that command enabled",
-    "no master found.*authenticationerror": "correct the Sentinels' password in the URL,"
-    " ?sentinel_password=...",
     "^rediss:.*(timeout|wrong.version|record layer)": "use redis:// if that port has no TLS",
     "^redis:.*(reset by peer|closed by server)": "use rediss:// if that port has TLS",
+    "no master.*authenticationerror": "correct the Sentinels' password, ?sentinel_password=...",
+    "no master": "start the master and its Sentinels, or correct its name, the path of the URL",
 }
 _MESSAGE_LIMIT = 300  # characters
 
@@ -165,9 +165,8 @@ class RedisConnection:
             client.close()
 
     def _reason(self, error: Exception) -> str:
-        text, failed = str(error), 0
+        text = str(error)
         for sentinel in self._sentinels:  # named with all its options
-            failed += sentinel in text
             text = text.replace(sentinel, "")
         # A mask, or what kind of message it is, would tell a password that is a word of it.
         if any(secret in re.sub(r"\s", "", text) for secret in self._secrets):
@@ -178,15 +177,11 @@ class RedisConnection:
         if isinstance(error, _REJECTED):
             return f"rejected this user or password: {message}; correct them in the URL"
         kind = "does not answer" if isinstance(error, _UNREACHABLE) else "refuses"
-        remedy = self._remedy(text)
-        if not remedy and failed < len(self._sentinels) and "No master found" in text:
-            remedy = "; correct the master's name, the path of the URL, or start that master"
-        return f"{kind}: {message}{remedy}"
+        return f"{kind}: {message}{self._remedy(text)}"
 
     def _remedy(self, text: str) -> str:
-        for name in _FILES:
-            path = self._options.get(name, os.devnull)
-            if not os.access(path, os.R_OK):
+        for name in _FILES & self._options.keys():
+            if not os.access(path := self._options[name], os.R_OK):
                 return f"; {printable(path, _MESSAGE_LIMIT)} cannot be read: correct {name}"
         found = text if self._answered else f"{self._url.partition('/')[0]} {text}"
         fits = (_REMEDIES[words] for words in _REMEDIES if re.search(f"(?is){words}", found))

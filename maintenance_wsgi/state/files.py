@@ -2,7 +2,8 @@
 
 A user who may write the directory could place a link, a pipe or a lease there, and swap files at
 any moment. So everything is relative to one open descriptor, no name is resolved twice, and root
-acts in another user's directory with that user's rights only.
+acts in another user's directory with that user's rights only. What cannot be read or written
+raises OSError, and is as it was.
 """
 
 import errno
@@ -39,11 +40,8 @@ _SETGROUPS_ELSEWHERE = 159  # aarch64, riscv64, loongarch64
 class Contents(NamedTuple):
     """What a file held when it was read.
 
-    Attributes:
-        data: its bytes.
-        status: its status, which belongs to these bytes.
-        is_own: whether the acting user, the directory's owner or root owns it, or has put it there.
-            The bytes of a foreign file must not be shown: a link may lead to a secret.
+    `is_own` tells whether the acting user, the directory's owner or root owns it, or has put it
+    there. The bytes of a foreign file must not be shown: a link may lead to a secret.
     """
 
     data: bytes
@@ -120,9 +118,8 @@ class Directory:
     def remove_leftovers(self) -> None:
         """Remove the temporary files of killed writers; under the lock no other writer has one.
 
-        Raises:
-            PermissionError: own files cannot be removed: the directory is append-only, and every
-                further attempt to write would leave one more.
+        If own files cannot be removed, the directory is append-only: each attempt to write would
+        leave one more, and is refused.
         """
         found: list[str] = []
         with suppress(OSError), os.scandir(self.open(".")) as entries:
@@ -209,11 +206,7 @@ class Directory:
 
 @contextmanager
 def open_directory(path: str) -> Iterator[Directory]:
-    """Open a directory for the time of a block; links in its path are followed.
-
-    Raises:
-        OSError: the directory cannot be opened.
-    """
+    """Open a directory for the time of a block; links in its path are followed."""
     with ExitStack() as stack:
         yield Directory(path, stack)
 
@@ -241,11 +234,7 @@ class File:
         return self._place is not self._entry and self._place != self._entry
 
     def read(self, limit: int) -> Contents:
-        """Return the bytes of a regular file, of which there may be `limit`.
-
-        Raises:
-            OSError: the file is missing, unreadable, not a regular file, or too large.
-        """
+        """Return the bytes of a regular file, of which there may be `limit`."""
         if self._fault:
             raise self._fault
         parent, name, rights = self._place
@@ -282,13 +271,8 @@ class File:
 
         Everything that can fail (space, permissions) happens on entry, so that several files are
         replaced together or not at all. The file keeps its mode and, if the user may set them, its
-        owner and group; a new file gets `0666 & ~umask`.
-
-        Args:
-            data: the new bytes; None removes the file, or the link that leads to it.
-
-        Raises:
-            OSError: the file is as it was.
+        owner and group; a new file gets `0666 & ~umask`. None removes the file, or the link that
+        leads to it.
         """
         if self._fault and (data is not None or self._fault.errno in _OF_THE_DISK):
             raise self._fault
@@ -325,11 +309,7 @@ class File:
 
 
 def read_file(path: str, limit: int) -> Contents:
-    """Return the bytes of a regular file, of which there may be `limit`.
-
-    Raises:
-        OSError: the file is missing, unreadable, not a regular file, or too large.
-    """
+    """Return the bytes of a regular file, of which there may be `limit`."""
     folder, name = os.path.split(path)
     with open_directory(folder) as directory:
         return directory.read(name, limit)
@@ -351,11 +331,7 @@ def directory_error(path: str) -> str:
 
 
 def stat_or_lstat(path: str) -> os.stat_result:
-    """Return the status of a file, or of the link itself if its target cannot be accessed.
-
-    Raises:
-        OSError: the file does not exist, or its directory cannot be searched.
-    """
+    """Return the status of a file, or of the link itself if its target cannot be accessed."""
     try:
         return os.stat(path)
     except NOT_FOUND:

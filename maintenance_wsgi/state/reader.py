@@ -5,7 +5,10 @@ Nothing else is shared: threads and processes see each other's changes only thro
 
 import logging
 import os
+import time
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 from maintenance_wsgi.arguments import absolute_path
 from maintenance_wsgi.errors import StateError
@@ -22,7 +25,9 @@ from maintenance_wsgi.state.files import NOT_FOUND, Contents
 from maintenance_wsgi.state.flag import FLAG_LIMIT, FLAG_NAME, Window, parse_flag
 from maintenance_wsgi.state.users import current_user
 
+T = TypeVar("T")
 _DEFAULT_WINDOW = Window()
+_LOOKS = 4
 _logger = logging.getLogger("maintenance_wsgi")
 _change_logger = logging.getLogger("maintenance_wsgi.changes")
 
@@ -87,14 +92,22 @@ class StateReader:
         return self.flag() if self._last_flag else None
 
     def _is_removed(self) -> bool:
-        """Look a second time for a flag that was there, and for its directory."""
+        """Look again for a flag that was there, and for its directory."""
         try:
-            self._last_flag = files.stat_or_lstat(self.flag_path)
+            self._last_flag = self._look_again(lambda: files.stat_or_lstat(self.flag_path))
         except OSError as error:
             if isinstance(error, NOT_FOUND) and os.path.isdir(self.directory):
                 return True
             self._warn_once(f"{self.directory} is missing, or cannot be searched")
         return False
+
+    def _look_again(self, look: Callable[[], T]) -> T:
+        """Return what one of several looks finds: each may meet another swap of a ConfigMap."""
+        for _ in range(_LOOKS if os.path.isdir(self.directory) else 0):
+            with suppress(*NOT_FOUND):
+                return look()
+            time.sleep(0.001)  # otherwise the looks may keep step with the swaps
+        return look()
 
     def _warn_once(self, warning: str) -> None:
         if warning != self._last_warning:
@@ -136,10 +149,10 @@ class StateReader:
         return networks is not None and address in networks
 
     def _lost_list(self) -> NetworkSet | None:
-        """Look a second time for a list that was there, and for its directory."""
+        """Look again for a list that was there, and for its directory."""
         if self._exemptions.last_good() is not None:
             try:
-                return self._exemptions.read()
+                return self._look_again(self._exemptions.read)
             except NOT_FOUND:
                 if os.path.isdir(self.directory):
                     self._exemptions.forget()

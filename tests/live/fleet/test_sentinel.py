@@ -69,14 +69,14 @@ def test_fleet_goes_on_with_the_replica(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("end", "said"),
     [
-        ("/shop", "correct the Sentinels' password in the URL, ?sentinel_password=..."),
+        ("/shop", "correct the Sentinels' password, ?sentinel_password=..."),
         (
             "/shop?sentinel_password=hunter2",
-            "correct the Sentinels' password in the URL, ?sentinel_password=...",
+            "correct the Sentinels' password, ?sentinel_password=...",
         ),
         (
             "/shap?sentinel_password=watch",
-            "correct the master's name, the path of the URL, or start that master",
+            "start the master and its Sentinels, or correct its name, the path of the URL",
         ),
     ],
 )
@@ -101,4 +101,4 @@ def test_no_sentinel_answers() -> None:
         url = f"redis+sentinel://127.0.0.1:{gone}/shop?sentinel_password=watch"
         said = invoke_fleet(url, "enable").stderr
     assert "does not answer: No master found" in said
-    assert "correct" not in said
+    assert "start the master and its Sentinels" in said

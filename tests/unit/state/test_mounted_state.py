@@ -1,6 +1,9 @@
 """State that something else puts in place: a Kubernetes ConfigMap, a mount that is read-only."""
 
 import os
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,52 +12,15 @@ import pytest
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
 from tests.support.commands import invoke
+from tests.support.config_map import ConfigMap
 from tests.support.logs import warnings_of
 from tests.support.mounts import mounted
 from tests.support.needs import need_root
-from tests.support.processes import run
+from tests.support.processes import ROOT, environ, run
 from tests.support.wsgi import call, make_environ, shop
 
 FLAG, LIST = ".maintenance.flag", ".maintenance.ip"
-
-
-class ConfigMap:
-    """A directory as the kubelet fills it.
-
-    The files are links through `..data`, which links to a directory with the time in its name. A
-    new version is a new directory, and a rename of that one link. Only then links are made for
-    keys that are new, and removed for those that are gone.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._number = 0
-
-    def apply(self, *, between: Callable[[], object] = lambda: None, **files: str) -> None:
-        self._number += 1
-        data, new = self._directory / "..data", self._directory / "..data_tmp"
-        before = data.resolve() if data.exists() else None
-        version = self._directory / f"..2026_11_24_10_00_00.{self._number}"
-        version.mkdir()
-        for key, text in files.items():
-            (version / _name(key)).write_text(text)
-        new.symlink_to(version.name)
-        new.rename(data)
-        between()
-        for key in files:
-            link = self._directory / _name(key)
-            if not link.is_symlink():
-                link.symlink_to(f"..data/{link.name}")
-        for name in {FLAG, LIST} - set(map(_name, files)):
-            (self._directory / name).unlink(missing_ok=True)
-        for old in before.iterdir() if before else ():
-            old.unlink()
-        if before:
-            before.rmdir()
-
-
-def _name(key: str) -> str:
-    return f".maintenance.{key}"
+SECONDS = 5
 
 
 @pytest.fixture
@@ -106,6 +72,21 @@ def test_nobody_slips_in_while_the_links_are_made(
     config_map.apply(flag="", between=look)  # the list dangles: nobody is exempt
     config_map.apply(ip="203.0.113.8", between=look)  # the flag dangles: off already
     assert seen == [[200, 200], [503, 200], [503, 503], [200, 200]]
+
+
+def test_swaps_neither_open_the_site_nor_shut_out_the_exempt(
+    config_map: ConfigMap, answers: Callable[[], list[int]], var: Path
+) -> None:
+    """Another process swaps as fast as it can, which the kubelet does once a minute."""
+    config_map.apply(ip="203.0.113.7", flag="")
+    command = [sys.executable, "-m", "tests.support.config_map", str(var), str(SECONDS)]
+    variables = environ(PYTHONPATH=str(ROOT))
+    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as swapping:
+        seen = Counter(tuple(answers()) for _ in iter(swapping.poll, 0))
+        printed, _ = swapping.communicate()
+    assert int(printed) > 100 * SECONDS
+    assert set(seen) == {(200, 503)}, seen
+    assert seen.total() > 100 * SECONDS
 
 
 def test_command_reads_it(config_map: ConfigMap, var: Path) -> None:

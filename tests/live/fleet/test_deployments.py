@@ -1,0 +1,104 @@
+"""What the examples of a fleet do for a node that is deployed, mounted and started."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
+from tests.support.mounts import mounted
+from tests.support.needs import need, need_root
+from tests.support.processes import COMMAND, ROOT, run, unmeasured
+from tests.support.wsgi import call, make_environ, shop
+
+EXAMPLES = ROOT / "examples/fleet"
+
+
+def setting(name: str) -> str:
+    unit = (EXAMPLES / "maintenance-follow.service").read_text(encoding="utf-8")
+    (value,) = re.findall(rf"^{name}=(.*)$", unit, re.MULTILINE)
+    return str(value)
+
+
+# What ProtectSystem=strict does: all is read-only but these paths, as they are at the start.
+SANDBOX = """
+mount --make-rprivate /
+mount --bind "$1" "$1"
+mount -o remount,bind,ro "$1"
+mount --bind "$2" "$2"
+mount -o remount,bind,rw "$2"
+echo ready
+read line
+"$3" --dir "$4" enable
+"""
+
+
+@pytest.mark.parametrize("deploy", ["replaced", "link switched"])
+def test_sandbox_of_the_unit_survives_a_deploy(deploy: str, tmp_path: Path) -> None:
+    """While the service runs, its directory is replaced by another one."""
+    need_root()
+    need("mount")
+    assert (setting("ProtectSystem"), setting("Environment")) == (
+        "strict",
+        "MAINTENANCE_DIR=/srv/shop/var",
+    )
+    var, released = tmp_path / "srv/shop/var", tmp_path / "srv/shop/releases"
+    for number in (1, 2):
+        (released / str(number)).mkdir(parents=True)
+    if deploy == "replaced":
+        var.mkdir()
+    else:
+        var.symlink_to("releases/1")
+    writable = f"{tmp_path}{setting('ReadWritePaths')}"
+    paths = map(str, (tmp_path, writable, COMMAND, var))
+    command = ["unshare", "-m", "sh", "-ec", SANDBOX, "sh", *paths]
+    with subprocess.Popen(
+        command, env=unmeasured(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        if deploy == "replaced":
+            shutil.rmtree(var)
+            var.mkdir()
+        else:
+            (tmp_path / "new").symlink_to("releases/2")
+            (tmp_path / "new").rename(var)
+        printed, _ = process.communicate("\n", 60)
+    assert process.returncode == 0, printed
+    assert MaintenanceMode(var).is_enabled()
+
+
+def test_unit_is_never_given_up() -> None:
+    """By default systemd gives a service up that has failed five times in ten seconds."""
+    assert (setting("Restart"), setting("StartLimitIntervalSec")) == ("always", "0")
+    unit = (EXAMPLES / "maintenance-follow.service").read_text(encoding="utf-8")
+    assert unit.index("[Unit]") < unit.index("\nStartLimitIntervalSec") < unit.index("[Service]")
+
+
+def test_compose_starts_the_application_with_the_state_of_the_fleet() -> None:
+    text = (EXAMPLES / "compose.yaml").read_text(encoding="utf-8")
+    services = dict(re.findall(r"^  ([\w-]+):.*\n((?: {4}.*\n)+)", text, re.MULTILINE))
+    assert "follow, --once]" in services["take-maintenance-state"]
+    waits = "take-maintenance-state: { condition: service_completed_successfully }"
+    assert waits in services["shop"]
+    assert waits in services["follow-maintenance-state"]
+    assert "restart: always" in services["follow-maintenance-state"]
+    assert "restart" not in services["take-maintenance-state"]
+
+
+def test_flag_below_a_mount_closes_the_site_while_nothing_is_mounted(tmp_path: Path) -> None:
+    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^    (mount --bind .*)$", text, re.MULTILINE)
+    var, other = tmp_path / "shop/var", tmp_path / "mnt"
+    for directory in (var, other):
+        directory.mkdir(parents=True)
+    with mounted(var, "-t", "tmpfs", "none"):
+        gate = MaintenanceMiddleware(shop, var)
+        run("sh", "-ec", line.replace("/srv/shop", f"{tmp_path}/shop").replace("/mnt", f"{other}"))
+        assert call(gate, make_environ("203.0.113.7")).code == 200
+    assert call(gate, make_environ("203.0.113.7")).code == 503
+    with mounted(var, "-t", "tmpfs", "none"):
+        assert call(gate, make_environ("203.0.113.7")).code == 200
+    assert call(MaintenanceMiddleware(shop, var), make_environ("203.0.113.7")).code == 503
