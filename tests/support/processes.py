@@ -142,12 +142,13 @@ def running(
 
 
 @contextmanager
-def counting(var: Path, requests: int = 1, *prefix: str) -> Iterator[int]:
+def counting(var: Path, requests: int = 1, user: int | None = None) -> Iterator[int]:
     """Run a process that counts, with so many requests in flight; yield its number."""
-    program = [sys.executable, str(APPLICATIONS / "counting.py"), str(var), str(requests)]
+    arguments = [str(var), str(requests), str(os.getuid() if user is None else user)]
+    program = [sys.executable, str(APPLICATIONS / "counting.py"), *arguments]
     environ = unmeasured(PYTHONPATH=":".join(sys.path))
     with subprocess.Popen(
-        [*prefix, *program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ
+        program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ
     ) as process:
         assert process.stdout is not None
         yield int(process.stdout.readline())

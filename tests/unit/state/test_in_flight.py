@@ -446,14 +446,14 @@ def test_directory_where_the_file_cannot_be_made_is_refused(open_folder: Path) -
     need_root()
     book = open_folder / ".maintenance.requests"
 
-    def construct() -> None:
+    def open_it() -> None:
         remedy = re.escape(f"(Permission denied); as its owner, run: touch {book}")
         with pytest.raises(StateError, match=f"{book}: www-data cannot open it {remedy}"):
-            MaintenanceMiddleware(shop, open_folder, drain=True)
+            open_book(str(open_folder))
 
-    as_www_data(construct)
+    as_www_data(open_it)
     book.touch()
-    as_www_data(lambda: MaintenanceMiddleware(shop, open_folder, drain=True))
+    as_www_data(lambda: open_book(str(open_folder)))
 
 
 def test_directory_that_does_not_exist_is_refused(tmp_path: Path) -> None:
@@ -461,7 +461,16 @@ def test_directory_that_does_not_exist_is_refused(tmp_path: Path) -> None:
         MaintenanceMiddleware(shop, tmp_path / "var", drain=True)
 
 
-WWW_DATA = ["setpriv", "--reuid=www-data", "--regid=www-data", "--clear-groups"]
+WWW_DATA = 33
+# Only root may be able to read Python itself, so the process changes its user after the import.
+COMMAND_AS = """
+import os, sys
+from maintenance_wsgi.cli import main, switch
+os.setgroups([])
+os.setgid(int(sys.argv[1]))
+os.setuid(int(sys.argv[1]))
+main(sys.argv[2:])
+"""
 
 
 @pytest.mark.parametrize("serving", ["www-data", "root"])
@@ -474,13 +483,14 @@ def test_users_see_each_other(serving: str, owner: str, open_folder: Path) -> No
         book.touch()
     umask = os.umask(0o077)
     try:
-        with counting(open_folder, 1, *(WWW_DATA if serving == "www-data" else [])) as process:
+        users = {"www-data": WWW_DATA, "root": 0}
+        with counting(open_folder, 1, users.pop(serving)) as process:
             assert book.stat().st_mode & 0o777 == 0o644
             assert f"process {process} (" in enable(open_folder).stderr
-            program = [sys.executable, "-m", "maintenance_wsgi", f"--dir={open_folder}"]
-            prefix = [] if serving == "www-data" else WWW_DATA
-            found = run(*prefix, *program, "enable", "--drain=1", code=1, env=unmeasured())
-            if owner == "www-data" or not prefix:  # otherwise www-data cannot switch
+            ((commanding, user),) = users.items()
+            program = [sys.executable, "-c", COMMAND_AS, str(user), f"--dir={open_folder}"]
+            found = run(*program, "enable", "--drain=1", code=1, env=unmeasured())
+            if owner == "www-data" or commanding == "root":  # otherwise www-data cannot switch
                 assert f"process {process} (" in found.stderr
     finally:
         os.umask(umask)
