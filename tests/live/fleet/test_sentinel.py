@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 import redis
 
-from tests.live.fleet.followers import followers
+from tests.live.fleet.followers import follower, followers
 from tests.support.commands import invoke_fleet, succeed
 from tests.support.processes import held_port, wait_for
 from tests.support.redis import redis_server_at, sentinel
@@ -102,3 +102,27 @@ def test_no_sentinel_answers() -> None:
         said = invoke_fleet(url, "enable").stderr
     assert "does not answer: No master found" in said
     assert "start the master and its Sentinels" in said
+
+
+def test_replica_that_lacks_the_last_change_opens_no_node(tmp_path: Path) -> None:
+    """The change was acknowledged, but never reached the replica that was promoted."""
+    with watched(tmp_path) as shop:
+        succeed(shop.url, "disable")
+        with redis.Redis(port=shop.replica) as client:
+            wait_for(lambda: client.exists("maintenance-wsgi:{default}:state"))
+        with follower(shop.url, tmp_path, "web1") as process:
+            flag = tmp_path / ".maintenance.flag"
+            wait_for(lambda: "version 1 of fleet" in process.log)
+            with redis.Redis(port=shop.master) as client:
+                client.execute_command("ACL", "SETUSER", "default", "-psync", "-sync")
+                client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+            said = succeed(shop.url, "enable", "--wait=10")
+            assert "Acknowledged by 1: web1" in said
+            shop.kill()
+            wait_for(lambda: "Redis fell back from 2 to 1" in process.log)
+            assert flag.exists()
+            status = invoke_fleet(shop.url, "status")
+            assert status.exit_code == 1
+            assert "unknown whether maintenance is on" in status.stderr
+            assert "Acknowledged by 1: web1" in succeed(shop.url, "disable", "--wait=10")
+            assert not flag.exists()
