@@ -115,7 +115,7 @@ def test_replica_that_lacks_the_last_change_opens_no_node(tmp_path: Path) -> Non
             wait_for(lambda: "version 1 of fleet" in process.log)
             with redis.Redis(port=shop.master) as client:
                 client.execute_command("ACL", "SETUSER", "default", "-psync", "-sync")
-                client.client_kill_filter(_type="replica")
+                client.execute_command("CLIENT", "KILL", "TYPE", "replica")
             said = succeed(shop.url, "enable", "--wait=10")
             assert "Acknowledged by 1: web1" in said
             shop.kill()
