@@ -119,10 +119,10 @@ def validate_window(
         raise ConfigTypeError(f"message: {message!r} is not a string; pass a string")
     if retry_after is not None:
         validate_seconds("retry_after", retry_after)
+    if bypass is not None and not isinstance(bypass, str):
+        raise ConfigTypeError("bypass: is not a string; pass new_link(url).digest")
     if bypass and not _parse_digest(bypass):
-        raise ConfigError(
-            "bypass: is not a digest of 64 hexadecimal digits; use new_link(url).digest"
-        )
+        raise ConfigError("bypass: is not 64 hexadecimal digits; use new_link(url).digest")
     if not isinstance(read_only, bool | None):
         raise ConfigTypeError(f"read_only: {read_only!r} is not a bool; pass True or False")
     end = None if until is None else _validate_until(until)
