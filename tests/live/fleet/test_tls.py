@@ -155,6 +155,7 @@ def test_wrong_url_is_told(kind: str, tmp_path: Path) -> None:
             assert result.exit_code == 1
             assert " does not answer: " in result.stderr
             assert result.stderr.endswith(f"; {said}\n"), result.stderr
+        del result  # its traceback holds the last socket
         gc.collect()
 
 
