@@ -156,12 +156,12 @@ class Follower:
 
     def _report(self) -> None:
         """Report how far this node is, and its faults; a new fault is logged."""
-        if self._place != self._present_place():
-            self._held = None  # what was written lies in a directory that is gone
         faults = "; ".join(self._faults())
         if faults and faults != self._told:
             _logger.warning("%s: %s", self._identity.node, faults)
-        self._told, held = faults, self._held.name if self._held else ""
+        # What was written may lie in a directory that is gone; the next look writes it anew.
+        is_there = self._place == self._present_place()
+        self._told, held = faults, self._held.name if self._held and is_there else ""
         is_duplicate = time.monotonic() < self._duplicate_until
         enabled = self._written is not None and self._written.flag is not None
         counting, undrained = self._drain.look(enabled=enabled)
