@@ -54,7 +54,7 @@ def checked_application(application: object, name: str) -> WSGIApplication:
 
 
 def _takes_request(application: Callable[..., object]) -> bool:
-    """Tell whether a callable takes an environ and a start_response, and is no factory."""
+    """Tell whether a callable takes an environ and a start_response; a factory does not."""
     try:
         # What a decorator wraps may take other arguments than the decorator.
         found = signature(application, follow_wrapped=False)

@@ -53,7 +53,7 @@ def time(value: str) -> datetime:
         if (match := _TIME.fullmatch(value)) and match[1]:
             found = datetime.fromisoformat(value.upper())
             return found if found.tzinfo else found.astimezone()
-        # A date alone does not say at which end of the day maintenance ends.
+        # A date without a time does not say at which end of the day maintenance ends.
         remedy = f"'{value} 18:00'" if match else _TIMES
     except (ValueError, OverflowError):
         remedy = _TIMES

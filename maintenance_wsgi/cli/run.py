@@ -15,10 +15,16 @@ import click
 from click.shell_completion import CompletionItem
 
 from maintenance_wsgi.cli.app import Target, main, warn
-from maintenance_wsgi.cli.drain import drain_option, wait_for_requests
-from maintenance_wsgi.cli.fleet import change_options, wait_for_nodes
+from maintenance_wsgi.cli.drain import drain_option
+from maintenance_wsgi.cli.fleet import change_options
 from maintenance_wsgi.cli.params import WindowOptions, window_options
-from maintenance_wsgi.cli.switch import bypass_option, verify, verify_option, warn_of_entries
+from maintenance_wsgi.cli.switch import (
+    bypass_option,
+    verify,
+    verify_option,
+    wait_until_on,
+    warn_of_entries,
+)
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
 from maintenance_wsgi.state.mode import MaintenanceMode
@@ -79,9 +85,7 @@ def run(
             **options, bypass=target.digest, disable_on_failure=disable_on_failure
         ) as switched_on:
             _report_start(target, switched_on=switched_on)
-            wait_for_nodes(target)
-            wait_for_requests(target)
-            verify(target, on=True)
+            wait_until_on(target)
             status = _run(command, mode, off)
             told = _told(command[0], status, off)
             if status:

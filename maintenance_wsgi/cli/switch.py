@@ -74,9 +74,7 @@ def enable(target: Target, *, add_ip: tuple[str, ...], **options: Unpack[WindowO
     if status_of(change[1]).window.bypass == target.digest:  # a full disk takes no details
         target.tell_link()
     _warn_of_private_files(mode)
-    fleet.wait_for_nodes(target)
-    wait_for_requests(target)
-    verify(target, on=True)
+    wait_until_on(target)
 
 
 @main.command()
@@ -174,6 +172,13 @@ def allow_ips(
     target.tell(f"Set exempt IP-addresses: {' '.join(found.exemptions) or NONE}")
     _warn_of_private_files(mode)
     fleet.wait_for_nodes(target)
+
+
+def wait_until_on(target: Target) -> None:
+    """Wait for the nodes, the earlier requests and the visitors' view, as far as it is wanted."""
+    fleet.wait_for_nodes(target)
+    wait_for_requests(target)
+    verify(target, on=True)
 
 
 def warn_of_entries(target: Target, entries: Sequence[str]) -> None:

@@ -93,7 +93,7 @@ class Revision(NamedTuple):
 class FleetStatus(NamedTuple):
     """A fleet at one moment, in seconds since 1970 by Redis' clock; its nodes are sorted by name.
 
-    `revision` is the name of the present revision, and empty if there is no state.
+    `revision` is the name of the present revision, or an empty string for a fleet without a state.
     """
 
     now: int

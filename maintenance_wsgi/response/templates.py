@@ -180,7 +180,7 @@ class CustomPage:
         path: an HTML file, or a directory with `page.html` and `page.<language>.html`.
 
     Raises:
-        ConfigError: there is no such page.
+        ConfigError: the page does not exist.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

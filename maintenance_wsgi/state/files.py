@@ -72,6 +72,7 @@ class Directory:
         self._stack = stack
         self._descriptor = self._keep(os.open(path, _PATH_ONLY | os.O_DIRECTORY))
         self._status = os.fstat(self._descriptor)
+        self._is_locked = False
 
     def lock(self) -> None:
         """Keep other writers out until the directory is closed; readers need no lock.
@@ -82,7 +83,8 @@ class Directory:
         """
         with suppress(OSError):
             descriptor = self.open(".")
-            if _lock(descriptor):
+            self._is_locked = _lock(descriptor)
+            if self._is_locked:
                 # Closing is not enough: a child that was forked since then has the descriptor too.
                 self._stack.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)
             else:
@@ -90,13 +92,13 @@ class Directory:
                 _logger.warning("%s: still locked after %s s; written anyway", self.path, seconds)
 
     def open(self, name: str, access: int = os.O_RDONLY) -> int:
-        """Return a descriptor of a file that is no link; it is closed with the directory."""
+        """Return a descriptor of a file; it is closed with the directory. A link is refused."""
         flags = access | os.O_NOFOLLOW | os.O_NONBLOCK
         with _acting_with(_narrowed(None, self._status)):
             return self._keep(os.open(name, flags, dir_fd=self._descriptor))
 
     def keep(self, name: str) -> int:
-        """Return a descriptor of a regular file that is no link; the caller keeps it open.
+        """Return a descriptor of a regular file, which the caller keeps open. A link is refused.
 
         If there is none, it is made: empty, and readable for every user.
         """
@@ -116,12 +118,15 @@ class Directory:
         return descriptor
 
     def remove_leftovers(self) -> None:
-        """Remove the temporary files of killed writers; under the lock no other writer has one.
+        """Remove the temporary files of killed writers, if the directory is locked.
 
+        Without the lock they may be those of a writer that is still at work.
         If own files cannot be removed, the directory is append-only: each attempt to write would
         leave one more, and is refused.
         """
         found: list[str] = []
+        if not self._is_locked:
+            return
         with suppress(OSError), os.scandir(self.open(".")) as entries:
             found = [entry.name for entry in islice(entries, _MAX_ENTRIES)]
         stuck = sum(self._is_stuck(self._entry(n)) for n in filter(_TEMPORARY.fullmatch, found))

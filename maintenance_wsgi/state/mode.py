@@ -57,7 +57,7 @@ class MaintenanceMode:
         where: the directory of the two files, or a store.
 
     Attributes:
-        store: where the state is kept.
+        store: the store that holds the state.
 
     Raises:
         ConfigError: the directory is not a valid path.

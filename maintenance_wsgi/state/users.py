@@ -8,7 +8,7 @@ from maintenance_wsgi.grammar import printable
 
 
 def user_name(uid: int) -> str:
-    """Return the name of a user, or the number if there is no name."""
+    """Return the name of a user, or the number of a user without a name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -1,5 +1,6 @@
 """What killed writers left behind is removed by the next one, and nothing else is."""
 
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -47,6 +48,22 @@ def test_what_is_not_a_regular_file_stays(mode: MaintenanceMode, var: Path, tmp_
     assert secret.exists()
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert (folder.is_dir(), link.is_symlink(), hard.exists()) == (True, True, False)
+
+
+def test_file_of_a_writer_that_is_still_at_work_stays(mode: MaintenanceMode, var: Path) -> None:
+    """A stuck lock keeps no site open; but then another writer may need its file."""
+    at_work = var / ".maintenance.ip.0123456789abcdef.tmp"
+    at_work.touch()
+    descriptor = os.open(var, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        mode.enable()
+    finally:
+        os.close(descriptor)
+    assert mode.is_enabled()
+    assert at_work.exists()
+    mode.disable()
+    assert not at_work.exists()
 
 
 def test_number_that_is_looked_at_is_bounded(mode: MaintenanceMode, var: Path) -> None:
