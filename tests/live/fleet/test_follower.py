@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
@@ -273,12 +274,20 @@ def test_command_of_an_example_runs(
     assert MaintenanceMode(var).is_enabled()
 
 
+def subnet_of_this_process() -> tuple[str, list[str]]:
+    """Return a subnet for benchmarks (RFC 2544) that no other run here has, and its hosts."""
+    benchmarks = IPv4Network("198.18.0.0/15")
+    number = os.getpid() % (benchmarks.num_addresses // 4)
+    subnet = IPv4Network((int(benchmarks[0]) + 4 * number, 30))
+    return str(subnet), [str(host) for host in subnet.hosts()]
+
+
 @contextmanager
-def network(name: str) -> Iterator[str]:
-    """Make a network namespace that reaches us over a cable; yield our address on it."""
+def network(name: str) -> Iterator[tuple[str, str]]:
+    """Make a network namespace that reaches us over a cable; yield the addresses on it."""
     need("ip")
     need_root()
-    ours, theirs = "198.18.77.1", "198.18.77.2"
+    subnet, (ours, theirs) = subnet_of_this_process()
     if not ip("netns", "add", name):
         leave_out("network namespaces", "run pytest with CAP_NET_ADMIN and CAP_SYS_ADMIN")
     try:
@@ -289,10 +298,10 @@ def network(name: str) -> Iterator[str]:
         ip("-n", name, "link", "set", "cable", "up")
         # While the cable is down, what goes to the other end would go to the default gateway.
         ip("-n", name, "route", "add", "blackhole", "default")
-        assert ip("route", "add", "blackhole", "198.18.77.0/30", "metric", "9000")
-        yield ours
+        assert ip("route", "add", "blackhole", subnet, "metric", "9000")
+        yield ours, theirs
     finally:
-        ip("route", "del", "blackhole", "198.18.77.0/30", "metric", "9000")
+        ip("route", "del", "blackhole", subnet, "metric", "9000")
         ip("netns", "del", name)
         ip("link", "del", name)
 
@@ -304,7 +313,7 @@ def ip(*arguments: str) -> bool:
 def test_partitioned_node_holds_and_heals(tmp_path: Path, var: Path) -> None:
     name = f"maint{os.getpid() % 10**8}"
     with (
-        network(name) as address,
+        network(name) as (address, theirs),
         redis_server(
             tmp_path, "--bind", "127.0.0.1", address, "--protected-mode", "no"
         ) as redis_port,
@@ -315,7 +324,7 @@ def test_partitioned_node_holds_and_heals(tmp_path: Path, var: Path) -> None:
         with follower(there, var, "web1", prefix=["ip", "netns", "exec", name]) as process:
             wait_for(lambda: health_of(fleet, "web1") == "current")
             assert ip("link", "set", name, "down")
-            assert not ip("route", "get", "198.18.77.2")  # no packet leaves this machine
+            assert not ip("route", "get", theirs)  # no packet leaves this machine
             result = invoke_fleet(redis_url, "disable", "--wait=1")
             assert result.exit_code == 1
             assert "web1 (behind)" in result.stderr
