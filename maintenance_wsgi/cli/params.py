@@ -47,7 +47,8 @@ def time(value: str) -> datetime:
         if duration := _DURATION.fullmatch(value):
             days, hours, minutes, seconds = (int(part or 0) for part in duration.groups())
             now = datetime.now(UTC).replace(microsecond=0)
-            return now + timedelta(days, seconds, hours=hours, minutes=minutes)
+            end = now + timedelta(days, seconds, hours=hours, minutes=minutes)
+            return end.astimezone()
         if re.fullmatch("[0-9]{1,2}:[0-9]{2}", value):
             return _next(value.zfill(5))
         if (match := _TIME.fullmatch(value)) and match[1]:
@@ -120,6 +121,7 @@ class WindowOptions(TypedDict):
 
     exemptions: list[str] | None
     message: str | None
+    messages: dict[str, str] | None
     until: datetime | None
     retry_after: int | None
     read_only: bool | None
@@ -158,6 +160,14 @@ def _new_list(_ctx: object, _option: object, values: tuple[str, ...]) -> list[st
     return [value for value in values if value != NONE] if values else None
 
 
+def _translations(
+    _ctx: object, _option: object, values: tuple[tuple[str, str], ...]
+) -> dict[str, str] | None:
+    if len(dict(values)) < len(values):
+        raise click.BadParameter("a language is given twice; give each once")
+    return dict(values) or None
+
+
 ip_option: Decorator = click.option(
     "--ip",
     "exemptions",
@@ -174,9 +184,18 @@ def window_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `enable`."""
     wait = "Value of the Retry-After header, in seconds."
     message = click.option("--message", metavar="TEXT", help="Message for the visitors.")
+    translated = click.option(
+        "--message-in",
+        "messages",
+        type=(str, str),
+        metavar="LANGUAGE TEXT",
+        multiple=True,
+        callback=_translations,
+        help="The message in one more language, for example de; '' takes it back.",
+    )
     end = f"Planned end: {_TIMES}; 'none' takes it back."
     until = click.option("--until", type=time, metavar="TIME", help=end)
     retry_after = click.option("--retry-after", type=seconds, metavar="SECONDS", help=wait)
     reads = "Let every client read: GET, HEAD, OPTIONS and QUERY pass."
     read_only = click.option("--read-only/--no-read-only", default=None, help=reads)
-    return ip_option(message(until(retry_after(read_only(command)))))
+    return ip_option(message(translated(until(retry_after(read_only(command))))))

@@ -269,6 +269,7 @@ def _status_text(found: Status | None, target: Target, store: Store) -> str:
     if target.magento:
         return f"{line}\n{_list_line(found)}"
     window, follows = found.window, ""
+    translations = window.messages or {}
     since = window.since and _moment(window.since, "{} ago")
     by = window.by and printable(window.by)
     if isinstance(store, FileStore):
@@ -283,6 +284,7 @@ def _status_text(found: Status | None, target: Target, store: Store) -> str:
         "By": by,
         "Until": window.until and _moment(window.until),
         "Message": window.message and printable(window.message, 4096),
+        **{f"Message in {tag}": printable(text, 4096) for tag, text in translations.items()},
         "Retry after": window.retry_after is not None and f"{window.retry_after} s",
         "Read-only": window.read_only and "GET, HEAD, OPTIONS and QUERY pass",
         "Bypass": window.bypass and "a link is in force",

@@ -21,7 +21,13 @@ from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.networks import format_network, parse_network
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
-from maintenance_wsgi.response.templates import CUSTOM_PLACEHOLDERS, PAGE_LIMIT, TRANSLATED_PAGE
+from maintenance_wsgi.response.templates import (
+    CUSTOM_PLACEHOLDERS,
+    FREE_TEXTS,
+    PAGE_LIMIT,
+    lone_tags,
+    translated_pages,
+)
 from maintenance_wsgi.state import exemptions, files
 from maintenance_wsgi.state.flag import FLAG_LIMIT, FLAG_NAME, parse_flag
 from maintenance_wsgi.state.store import REMEDIES
@@ -30,7 +36,11 @@ _LOOPBACK = [IPNetwork("127.0.0.0/8"), IPNetwork("::1/128")]
 _CSS_REFERENCE = re.compile(r"url\(\s*['\"]?\s*(?!data:|#)([^'\")\s]+)|@import\s+['\"]([^'\"]+)")
 _LOADING = {"src", "srcset", "poster", "data", "background", "xlink:href"}
 _LOADING_LINKS = {"stylesheet", "icon", "preload", "modulepreload", "manifest", "apple-touch-icon"}
-_ANY_PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}|\{%.*?%\}", re.DOTALL)
+_ANY_PLACEHOLDER = re.compile(r"\{\{[#/]?(.*?)\}\}|\{%.*?%\}", re.DOTALL)
+_FREE_TEXT = re.compile(rf"\{{\{{ *(?:{'|'.join(FREE_TEXTS)}) *\}}\}}")
+_QUOTED = re.compile(r"""=\s*(?:"[^"]*"|'[^']*')""")
+# Attributes that hold more than text: an address, styles, a document.
+_INTERPRETED = {"href", "src", "action", "formaction", "style", "srcdoc"}
 # Shorter prefixes than these are too wide for an office: a mistake, or an open door.
 _WIDEST = {4: 8, 6: 16}
 
@@ -174,12 +184,14 @@ def _check_pages(page: str, user: User, exempt: ExemptPaths) -> Iterator[str]:
     if not os.path.isdir(page):
         yield from _check_page(page, user, exempt)
         return
-    general = os.path.join(page, "page.html")
-    for path in sorted({general, *map(str, Path(page).glob("page.*html"))}):
-        if path != general and not TRANSLATED_PAGE.fullmatch(os.path.basename(path)):
-            yield f"{path}: is never served; name it after a language tag, page.pt-BR.html"
-        else:
+    names = {"page.html", *(path.name for path in Path(page).glob("page.*html"))}
+    served = {"page.html", *translated_pages(names).values()}
+    for name in sorted(names):
+        path = os.path.join(page, name)
+        if name in served:
             yield from _check_page(path, user, exempt)
+        else:
+            yield f"{path}: is never served; name it after a language tag, page.pt-BR.html"
 
 
 def _check_page(path: str, user: User, exempt: ExemptPaths) -> Iterator[str]:
@@ -191,41 +203,60 @@ def _check_page(path: str, user: User, exempt: ExemptPaths) -> Iterator[str]:
 
 
 def _page_faults(page: str, exempt: ExemptPaths) -> Iterator[str]:
-    references = _References()
-    references.feed(page)
-    for reference in references.found:
+    parser = _PageParser()
+    parser.feed(page)
+    for reference in parser.references:
         if not exempt.match({"PATH_INFO": reference.partition("?")[0]}):
             shown = printable(reference, 64)
             yield f"loads '{shown}', which gets a 503 too; put it inline, or in exempt_paths"
+    for unsafe, place in parser.unsafe:
+        remedy = "put it into the text, or into a quoted attribute"
+        yield f"'{unsafe}' is not safe in {place}; {remedy}"
+    for lone in lone_tags(page.encode()):
+        yield f"'{lone}' begins or ends no section and is sent as it is; add its other end"
     for placeholder in _ANY_PLACEHOLDER.finditer(page):
         if (placeholder[1] or "").strip() not in CUSTOM_PLACEHOLDERS:
             known, shown = ", ".join(CUSTOM_PLACEHOLDERS), printable(placeholder[0], 64)
             yield f"'{shown}' is not a placeholder and is sent as it is; use one of {known}"
 
 
-class _References(HTMLParser):
-    """Collects what a page loads."""
+class _PageParser(HTMLParser):
+    """Collects what a page loads, and where it holds a placeholder that is not safe there."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.references: list[str] = []
+        self.unsafe: list[tuple[str, str]] = []
         self._inside = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Collect the references of an element."""
+        """Collect from the attributes of an element."""
         self._inside = tag
         attributes = {name: value or "" for name, value in attrs}
         is_loading_link = bool(_LOADING_LINKS & set(attributes.get("rel", "").lower().split()))
         loading = _LOADING | ({"href"} if is_loading_link or tag in {"image", "use"} else set())
         for name in loading & attributes.keys():
             if not attributes[name].strip().startswith(("data:", "#")):
-                self.found.append(attributes[name])
+                self.references.append(attributes[name])
         self._collect_css(attributes.get("style", ""))
+        self._collect_unsafe(_QUOTED.sub("=", self.get_starttag_text() or ""), f"<{tag}>, unquoted")
+        for name, value in attributes.items():
+            if name.startswith("on") or name in _INTERPRETED:
+                self._collect_unsafe(value, f"the attribute {printable(name, 64)}")
+
+    def handle_endtag(self, _tag: str) -> None:
+        """Leave an element."""
+        self._inside = ""
 
     def handle_data(self, data: str) -> None:
-        """Collect what a stylesheet loads."""
+        """Collect from what is not HTML: a stylesheet or a script."""
         if self._inside == "style":
             self._collect_css(data)
+        if self._inside in {"style", "script"}:
+            self._collect_unsafe(data, f"<{self._inside}>")
 
     def _collect_css(self, css: str) -> None:
-        self.found += [match[1] or match[2] for match in _CSS_REFERENCE.finditer(css)]
+        self.references += [match[1] or match[2] for match in _CSS_REFERENCE.finditer(css)]
+
+    def _collect_unsafe(self, text: str, place: str) -> None:
+        self.unsafe += [(match[0], place) for match in _FREE_TEXT.finditer(text)]

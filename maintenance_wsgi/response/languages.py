@@ -6,14 +6,15 @@ two usual plural forms.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from importlib.resources import files
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Catalog:
-    """The messages of one language; `{n}` and `{address}` are placeholders in them.
+    """The messages of one language; words in braces are placeholders in them.
 
     A catalog is compared and hashed by identity, so that it can be a key of a cache.
     """
@@ -24,17 +25,28 @@ class Catalog:
     unavailable: str  # the phrase of status 503
     detail: str  # the explanation, if the operator gives no message
     read_only: str  # likewise in read-only mode, for a request that may write
+    planned: str  # the sentence for a planned end, in which `{back_in}` is the time left
     minutes: Mapping[str, str]  # the time left, for each plural category that occurs
     hours: Mapping[str, str]
     days: Mapping[str, str]
+    date: str  # a time on another day (Unicode CLDR, the long format)
+    months: Sequence[str]  # their names as `date` needs them; empty if it needs their numbers
     overdue: str  # the sentence for a planned end that is past
     retry: str  # the link that loads the page again
-    address: str  # the visitor's address
+    address: str  # the visitor's address, which ends it
 
     def format_time_left(self, minutes: int) -> str:
-        """Return the sentence for a planned end in about that many minutes, rounded."""
+        """Return "in about 40 minutes" in this language; the number is rounded."""
         forms, number = self._rounded(minutes)
         return forms[plural_category(self.language, number)].format(n=number)
+
+    def format_time(self, time: datetime) -> str:
+        """Return "18:00 (UTC+1)", with the date before it if that is not today there."""
+        clock = f"{time:%H:%M} ({_offset(time)})"
+        if time.date() == datetime.now(time.tzinfo).date():
+            return clock
+        month = self.months[time.month - 1] if self.months else time.month
+        return self.date.format(day=time.day, month=month, year=time.year, time=clock)
 
     def _rounded(self, minutes: int) -> tuple[Mapping[str, str], int]:
         if minutes <= 10:  # noqa: PLR2004 (people count up to ten exactly)
@@ -45,6 +57,14 @@ class Catalog:
         if hours <= 36:  # noqa: PLR2004 (a day and a half)
             return self.hours, hours
         return self.days, round(hours / 24)
+
+
+def _offset(time: datetime) -> str:
+    """Return the time's offset as people write it: `UTC`, `UTC+1` or `UTC+5:30`."""
+    minutes = (time.utcoffset() or timedelta()) // timedelta(minutes=1)
+    hours, rest = divmod(abs(minutes), 60)
+    sign = "+" if minutes > 0 else "\N{MINUS SIGN}"
+    return f"UTC{sign}{hours}{f':{rest:02}' if rest else ''}" if minutes else "UTC"
 
 
 def load_catalogs() -> dict[str, Catalog]:

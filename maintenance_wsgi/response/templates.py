@@ -1,176 +1,258 @@
-"""The body of the 503: the built-in page, a custom page, a problem document or plain text.
+"""The body of the 503: the built-in answers and the operator's own page, each from a template.
 
-A custom page is an HTML file, or a directory with one file per language. Four placeholders in it
-are filled in, escaped: `{{ message }}`, `{{ retry_after }}` (seconds), `{{ until }}` (RFC 3339) and
-`{{ client_ip }}` (the visitor's address, if it is public). A value that is not known is left empty.
-Everything else is served as it is.
+A placeholder `{{ name }}` is filled in, escaped. A section `{{# name }}...{{/ name }}` is left out
+if its value is empty. Everything else is sent as it is. An operator's page is an HTML file, or a
+directory with one file per language, and its placeholders are:
+
+- `message`: what the operator says, as text.
+- `back_in`: the time left, "in about 40 minutes" in the visitor's language.
+- `until_local`: the planned end, "18:00 (UTC+1)", after the date if that is not today.
+- `until`: the planned end (RFC 3339). If it is past, all three of these are empty.
+- `retry_after`: seconds.
+- `client_ip`: the visitor's address, if it is public.
+- `language`: the tag of the page's language if its name has one, otherwise of the visitor's.
 """
 
 import json
 import os
 import re
 from base64 import b64encode
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
+from itertools import groupby
+from typing import Self
 
 from maintenance_wsgi.arguments import absolute_path
 from maintenance_wsgi.errors import ConfigError
 from maintenance_wsgi.response.languages import Catalog
-from maintenance_wsgi.response.negotiation import HTML, choose_language
+from maintenance_wsgi.response.negotiation import HTML, PROBLEM, TEXT, choose_language
 from maintenance_wsgi.state.cached_file import CachedFile
 from maintenance_wsgi.state.files import NOT_FOUND
 from maintenance_wsgi.state.flag import Window
 
 PAGE_LIMIT = 1024 * 1024  # bytes
-CUSTOM_PLACEHOLDERS = ("message", "retry_after", "until", "client_ip")
-_PLACEHOLDERS = ("language", "direction", "title", "message", "planned", "retry", "address")
-_FOOTER = re.compile(rb"<footer>.*</footer>\n")
-_CACHE_SIZE = 64  # answers that a renderer keeps
-TRANSLATED_PAGE = re.compile(r"page\.([0-9A-Za-z-]+)\.html")
+_TRANSLATED_PAGE = re.compile(r"page\.([0-9A-Za-z_-]+)\.html")
+CUSTOM_PLACEHOLDERS: tuple[str, ...] = (
+    *("message", "back_in", "until_local", "until", "retry_after", "client_ip", "language"),
+)
+_PER_REQUEST = ("retry_after", "client_ip")
+# What people wrote: escaping makes it safe in HTML text and in quoted attributes only.
+FREE_TEXTS = ("message", "back_in", "until_local")
+_WORDS = ("direction", "title", "unavailable", "planned", "retry", "address", "script")
+_PARAGRAPH_END = re.compile(r"\n\s*\n")
+# A link ends before the sentence's punctuation, and where a script begins that has no blanks.
+_IN_LINK = r"[^\s<>\"()«»\u2000-\u206f\u0e00-\u0e7f\u2e80-\ua4cf\uac00-\ud7ff\uf900-\uffef]"
+_LINK = re.compile(rf"(https://(?:{_IN_LINK}|\({_IN_LINK}*\))+(?<![.,;:!?'*\]]))")
+
+Values = Mapping[str, str]
+_Headers = list[tuple[str, str]]
+# A text, or the name of a placeholder; and the names of the sections that it stands in.
+_Piece = tuple[bytes | str, tuple[str, ...]]
 
 
-@dataclass(slots=True)
-class TimeLeft:
-    """Time left until the planned end."""
-
-    retry_after: int | None  # seconds for `Retry-After`; None for no such header
-    minutes: int | None  # until the planned end; 0 if it is past, None if no end is planned
-
-
+@dataclass(frozen=True, slots=True, eq=False)
 class Template:
-    """An HTML page with `{{ name }}` placeholders.
+    """A page with placeholders and sections; a template is compared and hashed by identity.
 
-    Args:
-        page: the bytes of the page. If they are not UTF-8, the page must name its charset itself.
-        placeholders: the names to fill in; any other is left as it is.
-        language: the tag of the page's language (RFC 5646); None if it is not known.
+    Attributes:
+        pieces: the page, see `pieces_of`.
+        escaped: returns values as the page holds them.
+        described: returns the response headers for a page and its values.
+        headers: the response headers, once the template is bound.
     """
 
-    def __init__(
-        self, page: bytes, placeholders: Iterable[str], language: str | None = None
-    ) -> None:
-        pattern = rf"\{{\{{ *({'|'.join(placeholders)}) *\}}\}}".encode()
-        self._parts = re.split(pattern, page)
-        self._names = [(i, self._parts[i].decode()) for i in range(1, len(self._parts), 2)]
-        # The response headers that describe the page.
-        self.headers: list[tuple[str, str]] = [("Content-Type", _html_type(page))]
-        if language:
-            self.headers.append(("Content-Language", language))
+    pieces: Sequence[_Piece]
+    escaped: Callable[[Values], Values]
+    described: Callable[[bytes, Values], _Headers]
+    headers: Sequence[tuple[str, str]] = ()
 
-    def fill(self, **values: str) -> bytes:
-        """Return the page with `values`, which are HTML, in place of its placeholders."""
-        parts = self._parts.copy()
-        for index, name in self._names:
-            parts[index] = values[name].encode()
+    def bind(self, values: Values) -> Self:
+        """Return the template with these values in place, and `_PER_REQUEST` left to fill in."""
+        escaped = self.escaped(values)
+        pieces: list[_Piece] = []
+        for part, needs in self.pieces:
+            if all(escaped.get(name, "later") for name in needs):
+                text = escaped[part].encode() if isinstance(part, str) and part in escaped else part
+                pieces.append((text, tuple(name for name in needs if name not in escaped)))
+        bound = replace(self, pieces=list(_joined(pieces)))
+        page = bound.fill(dict.fromkeys(_PER_REQUEST, ""))
+        return replace(bound, headers=self.described(page, values))
+
+    def fill(self, values: Values) -> bytes:
+        """Return the page with the values that were left, which need no escaping."""
+        parts = [
+            part if isinstance(part, bytes) else values[part].encode()
+            for part, needs in self.pieces
+            if not needs or all(map(values.get, needs))
+        ]
         return b"".join(parts)
 
 
-def _html_type(page: bytes) -> str:
-    try:
-        page.decode()
-    except UnicodeDecodeError:
-        return "text/html"
-    return HTML
+def lone_tags(page: bytes) -> list[str]:
+    """Return the tags of a custom page that begin or end no section, and are sent as they are."""
+    tags = _tags(page, CUSTOM_PLACEHOLDERS)
+    paired = _paired(tags)
+    return [tag[0].decode() for tag in tags if tag[1] and tag not in paired]
 
 
-def load_pages() -> tuple[Template, Template]:
-    """Return the built-in page twice, without and with the visitor's address."""
-    page = (files("maintenance_wsgi.response") / "pages/page.html").read_bytes()
-    return Template(_FOOTER.sub(b"", page), _PLACEHOLDERS), Template(page, _PLACEHOLDERS)
+def pieces_of(page: bytes, names: Iterable[str]) -> Iterator[_Piece]:
+    """Yield the pieces of a page that may hold these placeholders; any bytes are a page."""
+    tags = _tags(page, names)
+    paired = _paired(tags)
+    needs: list[tuple[str, ...]] = [()]
+    end = 0
+    for tag in tags:
+        yield page[end : tag.start()], needs[-1]
+        end, name = tag.end(), tag[2].decode()
+        if not tag[1]:
+            yield name, needs[-1]
+        elif tag not in paired:
+            yield tag[0], needs[-1]
+        elif tag[1] == b"/":
+            needs.pop()
+        else:
+            needs.append(needs[-1] if name in needs[-1] else (*needs[-1], name))
+    yield page[end:], ()
 
 
-# Most visitors get the same answer, so that the renderers keep their latest results.
-@lru_cache(maxsize=_CACHE_SIZE)
-def render_page(
-    page: Template, catalog: Catalog, message: str, until: datetime | None, minutes: int | None
-) -> Template:
-    """Return the built-in page with only `client_ip` left to fill in."""
-    values = {
+def _tags(page: bytes, names: Iterable[str]) -> list[re.Match[bytes]]:
+    return list(re.finditer(rf"\{{\{{([#/]?) *({'|'.join(names)}) *\}}\}}".encode(), page))
+
+
+def _paired(tags: Iterable[re.Match[bytes]]) -> set[re.Match[bytes]]:
+    """Return the tags that begin or end a section; sections do not overlap."""
+    paired = set()
+    begun: dict[bytes, list[re.Match[bytes]]] = defaultdict(list)
+    for tag in tags:
+        if tag[1] == b"#":
+            begun[tag[2]].append(tag)
+        elif tag[1] == b"/" and begun[tag[2]]:
+            first = begun[tag[2]].pop()
+            paired |= {first, tag}
+            for others in begun.values():
+                while others and others[-1].start() > first.start():
+                    others.pop()
+    return paired
+
+
+def _joined(pieces: Iterable[_Piece]) -> Iterator[_Piece]:
+    for (kind, needs), group in groupby(pieces, lambda piece: (type(piece[0]), piece[1])):
+        if kind is bytes:
+            yield b"".join(part for part, _ in group if isinstance(part, bytes)), needs
+        else:
+            yield from group
+
+
+def load_templates() -> dict[str, Template]:
+    """Return the built-in template of each content type."""
+    folder = files("maintenance_wsgi.response") / "pages"
+    sources = {
+        HTML: ("page.html", _page_values),
+        TEXT: ("page.txt", _text_values),
+        PROBLEM: ("problem.json", _problem_values),
+    }
+    names = (*CUSTOM_PLACEHOLDERS, *_WORDS)
+    return {
+        kind: Template(
+            tuple(pieces_of((folder / name).read_bytes(), names)), escaped, partial(_built_in, kind)
+        )
+        for kind, (name, escaped) in sources.items()
+    }
+
+
+def _built_in(kind: str, page: bytes, values: Values) -> _Headers:
+    headers = [("Content-Type", kind), ("Content-Language", values["language"])]
+    return [*headers, ("Content-Security-Policy", _policy_of(page))] if kind == HTML else headers
+
+
+def values_of(window: Window, minutes: int | None, catalog: Catalog, language: str) -> Values:
+    """Return what an answer says to all visitors who speak alike, as plain text.
+
+    Args:
+        window: what the flag says.
+        minutes: until the planned end; 0 if it is past, None if no end is planned.
+        catalog: the words of the visitor's language.
+        language: the tag of the operator's message to show; an empty string for the general one.
+    """
+    back_in = catalog.format_time_left(minutes) if minutes else ""
+    overdue = catalog.overdue if minutes == 0 else ""
+    message = (window.messages or {}).get(language) or window.message
+    return {
+        "message": message or (catalog.read_only if window.read_only else ""),
+        "message_language": language,
+        "detail": catalog.detail,
+        "back_in": back_in,
+        "planned": catalog.planned.format(back_in=back_in) if back_in else overdue,
+        "until": window.until.isoformat(timespec="seconds") if window.until else "",
+        "until_local": catalog.format_time(window.until) if window.until and minutes else "",
         "language": catalog.language,
         "direction": catalog.direction,
         "title": catalog.title,
-        # A placeholder in the message must not be filled in with the rest.
-        "message": _to_html(message).replace("{{", "&#123;&#123;"),
-        "planned": _planned_html(catalog, until, minutes),
+        "unavailable": catalog.unavailable,
         "retry": catalog.retry,
-        "address": catalog.address.format(address='<span dir="ltr">{{ client_ip }}</span>'),
+        "address": catalog.address.removesuffix("{address}"),
+        # A form that was refused must stay where it is, so that it is not lost.
+        "script": "" if window.read_only else "on",
     }
-    rendered = Template(page.fill(**values), ["client_ip"], catalog.language)
-    rendered.headers.append(("Content-Security-Policy", _policy_of(rendered)))
-    return rendered
 
 
-def _policy_of(page: Template) -> str:
-    """Return a policy that allows the page its own style and icon, and nothing else (CSP 3)."""
-    style = page.fill(client_ip="").partition(b"<style>")[2].partition(b"</style>")[0]
-    digest = b64encode(sha256(style).digest()).decode()
+def _text_values(values: Values) -> Values:
+    return {**values, "message": values["message"] or values["detail"]}
+
+
+def _problem_values(values: Values) -> Values:
+    texts = _text_values(values).items()
+    return {name: text and json.dumps(text, ensure_ascii=False) for name, text in texts}
+
+
+def _page_values(values: Values) -> Values:
+    language, message = values["message_language"], _text_values(values)["message"]
+    is_foreign = language and language.lower() != values["language"].lower()
+    lang = f' lang="{escape(language)}"' if is_foreign else ""
+    texts = _PARAGRAPH_END.split(message.strip())
+    paragraphs = [f'<p class="message" dir="auto"{lang}>{_linked(text)}</p>' for text in texts]
+    return {**_escaped(values), "message": "\n".join(paragraphs)}
+
+
+def _linked(text: str) -> str:
+    """Return HTML of a text, whose web addresses are links and nothing else is."""
+    parts = [escape(part) for part in _LINK.split(text)]
+    parts[1::2] = [
+        f'<a dir="ltr" href="{link}" rel="noopener nofollow">{link}</a>' for link in parts[1::2]
+    ]
+    return "".join(parts)
+
+
+def _custom_values(values: Values) -> Values:
+    until = values["until_local"] and values["until"]
+    return _escaped({**values, "until": until})
+
+
+def _escaped(values: Values) -> dict[str, str]:
+    return {name: escape(text) for name, text in values.items()}
+
+
+def _policy_of(page: bytes) -> str:
+    """Return a policy that allows a page its own style, script and icon, and nothing else (CSP 3).
+
+    The script may ask for what lies on the page's own origin.
+    """
+    style, script = (_hash_of(element, page) for element in (b"style", b"script"))
+    may_run = f" script-src {script}; connect-src 'self';" if script else ""
     return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none';"
+        f"default-src 'none'; style-src {style};{may_run} img-src data:; base-uri 'none';"
         " form-action 'none'; frame-ancestors 'none'"
     )
 
 
-@lru_cache(maxsize=_CACHE_SIZE)
-def render_problem(
-    catalog: Catalog, message: str, until: datetime | None, retry_after: int | None
-) -> bytes:
-    """Return the problem document (RFC 9457); its title is the status phrase (section 4.2.1)."""
-    members = {
-        "type": "about:blank",
-        "title": catalog.unavailable,
-        "status": 503,
-        "detail": message,
-        "retry_after": retry_after,
-        "until": until and until.isoformat(),
-    }
-    known = {name: value for name, value in members.items() if value is not None}
-    return json.dumps(known, ensure_ascii=False).encode()
-
-
-@lru_cache(maxsize=_CACHE_SIZE)
-def render_text(
-    catalog: Catalog, message: str, until: datetime | None, minutes: int | None
-) -> bytes:
-    """Return the plain text."""
-    planned = "\n".join(filter(None, _planned(catalog, until, minutes)))
-    return ("\n\n".join(filter(None, [catalog.title, message, planned])) + "\n").encode()
-
-
-def _planned(catalog: Catalog, until: datetime | None, minutes: int | None) -> tuple[str, str]:
-    """Return the time left as a sentence, which needs no time zone, and the planned end in UTC."""
-    if minutes is None or until is None:
-        return "", ""
-    if minutes == 0:
-        return catalog.overdue, ""
-    is_today = until.date() == datetime.now(UTC).date()
-    clock = f"{until:%H:%M} UTC" if is_today else f"{until:%Y-%m-%d %H:%M} UTC"
-    return catalog.format_time_left(minutes), clock
-
-
-def _planned_html(catalog: Catalog, until: datetime | None, minutes: int | None) -> str:
-    sentence, clock = _planned(catalog, until, minutes)
-    if until and clock:
-        sentence += f'\n<time datetime="{until.isoformat(timespec="seconds")}">{clock}</time>'
-    return f"<p>{sentence}</p>\n" if sentence else ""
-
-
-def custom_values(window: Window, left: TimeLeft, address: str) -> dict[str, str]:
-    """Return the values of a custom page's placeholders."""
-    return {
-        "message": _to_html(window.message),
-        "retry_after": _to_html(left.retry_after),
-        "until": _to_html(window.until and window.until.isoformat()),
-        "client_ip": _to_html(address),
-    }
-
-
-def _to_html(value: object) -> str:
-    return "" if value is None else escape(str(value))
+def _hash_of(element: bytes, page: bytes) -> str:
+    found = re.search(rb"<%b(?: [^>]*)?>(.*?)</%b>" % (element, element), page, re.DOTALL)
+    return f"'sha256-{b64encode(sha256(found[1]).digest()).decode()}'" if found else ""
 
 
 class CustomPage:
@@ -195,9 +277,9 @@ class CustomPage:
             names = os.listdir(self._path)
         except OSError:
             return self._read(self._path)
-        offered = tuple(match[1] for name in names if (match := TRANSLATED_PAGE.fullmatch(name)))
-        if language := choose_language(accept_language, offered):
-            page = self._read(os.path.join(self._path, f"page.{language}.html"), language)
+        offered = translated_pages(names)
+        if language := choose_language(accept_language, tuple(offered)):
+            page = self._read(os.path.join(self._path, offered[language]), language)
             if page:
                 return page
         return self._read(os.path.join(self._path, "page.html"))
@@ -207,7 +289,7 @@ class CustomPage:
         if file is None:
             file = self._files[path] = CachedFile(
                 path,
-                lambda contents: Template(contents.data, CUSTOM_PLACEHOLDERS, language),
+                lambda contents: custom_template(contents.data, language),
                 limit=PAGE_LIMIT,
                 fallback="the built-in page is served",
             )
@@ -216,3 +298,29 @@ class CustomPage:
         except NOT_FOUND as error:
             file.warn_once(error)
             return None
+
+
+def translated_pages(names: Iterable[str]) -> dict[str, str]:
+    """Return the files of a directory that hold translations, by tag; `pt_BR` counts as `pt-BR`."""
+    return {
+        match[1].replace("_", "-"): name
+        for name in sorted(names, reverse=True)
+        if (match := _TRANSLATED_PAGE.fullmatch(name))
+    }
+
+
+def custom_template(page: bytes, language: str | None = None) -> Template:
+    """Return the template of an operator's page, whose language has this tag if it is known."""
+    own = {"language": language} if language else {}
+    try:
+        page.decode()
+    except UnicodeDecodeError:
+        headers = [("Content-Type", "text/html")]  # the page itself must name its charset
+    else:
+        headers = [("Content-Type", HTML)]
+    headers += [("Content-Language", tag) for tag in own.values()]
+    return Template(
+        tuple(pieces_of(page, CUSTOM_PLACEHOLDERS)),
+        lambda values: _custom_values({**values, **own}),
+        lambda *_: headers,
+    )

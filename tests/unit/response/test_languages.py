@@ -1,9 +1,12 @@
 import json
+import re
 from dataclasses import fields
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from string import Formatter
 
 import pytest
+from babel.dates import format_date
 
 import maintenance_wsgi
 from maintenance_wsgi.response.languages import Catalog, load_catalogs, plural_category
@@ -16,7 +19,16 @@ SHOWN = {
     "hours": range(2, 37),
     "days": range(2, 400),
 }
-FILLED = {"minutes": {"n"}, "hours": {"n"}, "days": {"n"}, "address": {"address"}}
+FILLED = {
+    "planned": {"back_in"},
+    "minutes": {"n"},
+    "hours": {"n"},
+    "days": {"n"},
+    "date": {"day", "month", "year", "time"},
+    "address": {"address"},
+}
+# The locale of a language whose dates differ from country to country.
+LOCALES = {"en": "en_GB", "pt": "pt_PT"}
 
 
 def test_languages_are_those_promised() -> None:
@@ -43,12 +55,19 @@ def test_no_sentence_is_missing_or_superfluous(language: str) -> None:
 def test_sentences_are_filled_with_what_there_is(language: str) -> None:
     sentences = json.loads(FILE.read_text(encoding="utf-8"))[language]
     for name, value in sentences.items():
-        for text in value.values() if isinstance(value, dict) else [value]:
+        for text in texts_of(value):
             assert text == text.strip()
             assert "<" not in text
             names = {field for _, field, _, _ in Formatter().parse(text) if field is not None}
             assert names <= FILLED.get(name, set()), text
-    assert "{address}" in sentences["address"]
+    assert sentences["address"].endswith("{address}")
+    assert "{back_in}" in sentences["planned"]
+
+
+def texts_of(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else [str(value)]
 
 
 @pytest.mark.parametrize(
@@ -92,3 +111,35 @@ def test_time_is_told_as_people_tell_it(language: str, minutes: int, words: str)
 def test_every_time_can_be_told(language: str) -> None:
     for minutes in [*range(1, 5000), 10**6, 10**9]:
         assert LANGUAGES[language].format_time_left(minutes)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_date_is_written_as_the_cldr_has_it(language: str) -> None:
+    locale = LOCALES.get(language, language.replace("-", "_"))
+    for month in range(1, 13):
+        for day in (1, 23):
+            time = datetime(2101, month, day, 8, 5, tzinfo=UTC)
+            date, end = format_date(time, "long", locale), " (UTC)"
+            told = LANGUAGES[language].format_time(time)
+            assert told.startswith(date)
+            assert re.fullmatch("[,\u060c]? 08:05", told.removeprefix(date).removesuffix(end))
+
+
+@pytest.mark.parametrize(
+    ("hours", "told"),
+    [
+        (0, "18:00 (UTC)"),
+        (1, "18:00 (UTC+1)"),
+        (5.5, "18:00 (UTC+5:30)"),
+        (-3.5, "18:00 (UTC\N{MINUS SIGN}3:30)"),
+        (-11, "18:00 (UTC\N{MINUS SIGN}11)"),
+        (14, "18:00 (UTC+14)"),
+    ],
+)
+def test_time_of_today_is_told_with_its_offset(hours: float, told: str) -> None:
+    now = datetime.now(timezone(timedelta(hours=hours)))
+    time = now.replace(hour=18, minute=0)
+    for language in LANGUAGES.values():
+        assert language.format_time(time) == told
+    tomorrow = LANGUAGES["en"].format_time(time + timedelta(days=1))
+    assert tomorrow.endswith(f"{(time + timedelta(days=1)).year}, {told}")

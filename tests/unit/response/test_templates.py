@@ -1,10 +1,12 @@
 import os
-from datetime import UTC, datetime
+import re
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from maintenance_wsgi import ConfigError, MaintenanceMiddleware, MaintenanceMode
+from maintenance_wsgi.response.templates import CUSTOM_PLACEHOLDERS
 from tests.support.logs import warnings_of
 from tests.support.wsgi import Answer, call, make_environ, shop
 
@@ -39,23 +41,76 @@ def test_page_is_served_as_it_is_and_read_again(var: Path, page_path: Path) -> N
 def test_placeholders_are_filled_in_escaped(
     var: Path, page_path: Path, mode: MaintenanceMode
 ) -> None:
-    page_path.write_text("{{ message }}|{{retry_after}}|{{ until }}|{{ client_ip }}|{{ message }}")
-    mode.enable(
-        message="<b>&\"'{{ until }}", until=datetime(2033, 12, 1, 18, tzinfo=UTC), retry_after=7
+    names = ["message", "until", "client_ip", "until_local", "language", "message", "retry_after"]
+    page_path.write_text("|".join(f"{{{{ {name} }}}}" for name in names) + "|{{back_in}}")
+    until = datetime(2033, 12, 1, 18, tzinfo=timezone(timedelta(hours=1)))
+    mode.enable(message="<b>&\"'{{ until }} https://a.example/", until=until, retry_after=7)
+    *found, seconds, back_in = (
+        ask(var, page_path, "8.8.8.8", HTTP_ACCEPT_LANGUAGE="de").body.decode().split("|")
     )
-    message, seconds, until, address, again = (
-        ask(var, page_path, "8.8.8.8").body.decode().split("|")
-    )
-    assert message == again == "&lt;b&gt;&amp;&quot;&#x27;{{ until }}"
+    message = "&lt;b&gt;&amp;&quot;&#x27;{{ until }} https://a.example/"
+    assert found == [
+        message,
+        "2033-12-01T18:00:00+01:00",
+        "8.8.8.8",
+        "1. Dezember 2033, 18:00 (UTC+1)",
+        "de",
+        message,
+    ]
     assert int(seconds) > 10**6
-    assert until == "2033-12-01T18:00:00+00:00"
-    assert address == "8.8.8.8"
+    assert re.fullmatch(r"in etwa \d+ Tagen", back_in)
 
 
-def test_what_is_not_known_is_left_empty(var: Path, page_path: Path) -> None:
-    page_path.write_text("{{ message }}|{{ retry_after }}|{{ until }}|{{ client_ip }}")
+@pytest.mark.parametrize("content", ["", '{"until": "2001-01-01T00:00:00Z"}'])
+def test_what_is_not_known_is_left_empty(
+    content: str, var: Path, page_path: Path, flag: Path
+) -> None:
+    flag.write_text(content)
+    names = [name for name in CUSTOM_PLACEHOLDERS if name != "language"]
+    page_path.write_text("|".join(f"{{{{ {name} }}}}" for name in names))
     application = MaintenanceMiddleware(shop, var, page=page_path, retry_after=None)
-    assert call(application, make_environ("10.0.0.1")).body == b"|||"
+    assert call(application, make_environ("10.0.0.1")).body == b"|" * (len(names) - 1)
+
+
+@pytest.mark.parametrize(
+    ("page", "with_message", "without"),
+    [
+        ("a{{# message }}<b>{{ message }}</b>{{/ message }}c", "a<b>hi</b>c", "ac"),
+        ("a{{#message}}b{{/message}}c{{# message }}d{{/ message }}", "abcd", "ac"),
+        ("{{# message }}a{{# client_ip }}b{{/ client_ip }}c{{/ message }}", "ac", ""),
+        ("{{# message }}a{{# message }}b{{/ message }}c{{/ message }}d", "abcd", "d"),
+        ("{{# message }}a", "{{# message }}a", "{{# message }}a"),
+        ("a{{/ message }}", "a{{/ message }}", "a{{/ message }}"),
+        (
+            "{{# reason }}a{{/ reason }}",
+            "{{# reason }}a{{/ reason }}",
+            "{{# reason }}a{{/ reason }}",
+        ),
+        (
+            "{{# message }}a{{# until }}b{{/ message }}c{{/ until }}",
+            "a{{# until }}bc{{/ until }}",
+            "c{{/ until }}",
+        ),
+        ("{{# retry_after }}{{ retry_after }}{{/ retry_after }}", "300", "300"),
+    ],
+)
+def test_section_vanishes_with_its_value(
+    page: str, with_message: str, without: str, var: Path, page_path: Path, mode: MaintenanceMode
+) -> None:
+    page_path.write_text(page)
+    mode.enable()
+    assert ask(var, page_path).body.decode() == without
+    mode.enable(message="hi")
+    assert ask(var, page_path).body.decode() == with_message
+
+
+def test_message_of_a_visitor_in_a_page_of_ones_own(
+    var: Path, page_path: Path, mode: MaintenanceMode
+) -> None:
+    page_path.write_text("{{ message }}")
+    mode.enable(message="Moving", messages={"de": "Umzug"})
+    assert ask(var, page_path, HTTP_ACCEPT_LANGUAGE="de").body == b"Umzug"
+    assert ask(var, page_path, HTTP_ACCEPT_LANGUAGE="fr").body == b"Moving"
 
 
 def test_page_in_another_charset_names_it_itself(var: Path, page_path: Path) -> None:
@@ -103,7 +158,8 @@ def test_other_formats_never_get_it(accept: str, var: Path, page_path: Path) -> 
     [
         ("", b"other", []),
         ("fi", b"finnish", ["fi"]),
-        ("pt-BR, fi;q=0.5", b"brazilian", ["pt-BR"]),
+        ("pt-BR, fi;q=0.5", b"brazilianpt-BR", ["pt-BR"]),
+        ("pt-br", b"brazilianpt-BR", ["pt-BR"]),
         ("de, fi;q=0.5", b"finnish", ["fi"]),
         ("de", b"other", []),
         ("../../etc/passwd", b"other", []),
@@ -119,7 +175,7 @@ def test_directory_has_a_page_for_each_language(
     assert call(application).body.startswith(BUILT_IN)
     (pages / "page.html").write_bytes(b"other")
     (pages / "page.fi.html").write_bytes(b"finnish")
-    (pages / "page.pt-BR.html").write_bytes(b"brazilian")
+    (pages / "page.pt_BR.html").write_bytes(b"brazilian{{ language }}")
     (pages / "page.de.html.bak").write_bytes(b"backup")
     answer = call(application, make_environ(HTTP_ACCEPT_LANGUAGE=accept_language))
     assert answer.body == body

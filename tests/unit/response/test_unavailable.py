@@ -4,9 +4,9 @@ import time
 import tracemalloc
 from base64 import b64encode
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from hashlib import sha256
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -53,14 +53,37 @@ def test_fields_of_the_answer(application: WSGIApplication) -> None:
 
 @pytest.mark.parametrize("message", [None, "<style>p {}</style>", "{{ client_ip }}"])
 @pytest.mark.parametrize("language", ["en", "ar", "zh-TW"])
-def test_policy_allows_the_style_of_the_page_and_nothing_else(
-    language: str, message: str | None, application: WSGIApplication, mode: MaintenanceMode
+@pytest.mark.parametrize("read_only", [False, True])
+def test_policy_allows_the_page_its_style_and_script_and_nothing_else(
+    *,
+    read_only: bool,
+    language: str,
+    message: str | None,
+    application: WSGIApplication,
+    mode: MaintenanceMode,
 ) -> None:
-    mode.enable(message=message)
-    answer = ask(application, HTTP_ACCEPT_LANGUAGE=language, REMOTE_ADDR="8.8.4.4")
-    (style,) = re.findall(rb"<style>(.*?)</style>", answer.body, re.DOTALL)
-    digest = b64encode(sha256(style).digest()).decode()
-    assert f"style-src 'sha256-{digest}';" in answer["Content-Security-Policy"]
+    mode.enable(message=message, read_only=read_only, until=datetime.now(UTC) + timedelta(hours=1))
+    asked = {"HTTP_ACCEPT_LANGUAGE": language, "REMOTE_ADDR": "8.8.4.4", "REQUEST_METHOD": "POST"}
+    answer = ask(application, **asked)
+    allowed = {
+        "default-src": "'none'",
+        "style-src": digest_of("style", answer.body),
+        "img-src": "data:",
+        **dict.fromkeys(["base-uri", "form-action", "frame-ancestors"], "'none'"),
+    }
+    if read_only:
+        assert b"<script" not in answer.body
+    else:
+        allowed |= {"script-src": digest_of("script", answer.body), "connect-src": "'self'"}
+    directives = answer["Content-Security-Policy"].split("; ")
+    assert dict(directive.split(" ", 1) for directive in directives) == allowed
+    assert len(directives) == len(allowed)
+
+
+def digest_of(element: str, body: bytes) -> str:
+    pattern = rf"<{element}[^>]*>(.*?)</{element}>".encode()
+    (content,) = re.findall(pattern, body, re.DOTALL)
+    return f"'sha256-{b64encode(sha256(content).digest()).decode()}'"
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/plain"])
@@ -178,16 +201,144 @@ def test_text(application: WSGIApplication, mode: MaintenanceMode) -> None:
     lines = ask(application, HTTP_ACCEPT="text/plain").body.decode().split("\n")
     assert lines[:3] == ["Down for maintenance", "", "Moving house"]
     assert lines[4].startswith("We expect to be back in about ")
-    assert lines[5:] == ["2101-12-01 18:00 UTC", ""]
+    assert lines[5:] == ["1 December 2101, 18:00 (UTC)", ""]
 
 
 def test_page_tells_when_to_come_back(application: WSGIApplication, mode: MaintenanceMode) -> None:
-    until = datetime.now(UTC) + timedelta(minutes=39, seconds=30)
+    zone = timezone(timedelta(hours=5, minutes=30))
+    until = datetime.now(zone) + timedelta(minutes=39, seconds=30)
     mode.enable(until=until)
     page = ask(application).body.decode()
     assert "We expect to be back in about 40 minutes." in page
     assert f'<time datetime="{until.isoformat(timespec="seconds")}">' in page
-    assert f"{until:%H:%M} UTC</time>" in page
+    assert f"{until:%H:%M} (UTC+5:30)</time>" in page
+
+
+def test_same_time_with_another_offset_is_another_answer(
+    application: WSGIApplication, mode: MaintenanceMode
+) -> None:
+    until = datetime(2101, 12, 1, 18, tzinfo=UTC)
+    mode.enable(until=until)
+    assert b"1 December 2101, 18:00 (UTC)" in ask(application).body
+    mode.enable(until=until.astimezone(timezone(timedelta(hours=9))))
+    assert b"2 December 2101, 03:00 (UTC+9)" in ask(application).body
+
+
+@pytest.mark.parametrize(
+    ("accept_language", "shown", "lang"),
+    [
+        ("", "Moving house", ""),
+        ("en", "Moving house", ""),
+        ("de-AT, en", "Wir ziehen um", ""),
+        ("PT-BR", "Estamos de mudança", ' lang="pt-BR"'),
+        ("pt", "Moving house", ""),
+        ("eo, de", "Ni translokiĝas", ' lang="eo"'),
+        ("fr, de;q=0.5", "Wir ziehen um", ' lang="de"'),
+        ("fr", "Moving house", ""),
+    ],
+)
+def test_message_in_the_language_of_the_visitor(
+    accept_language: str, shown: str, lang: str, application: WSGIApplication, mode: MaintenanceMode
+) -> None:
+    messages = {"de": "Wir ziehen um", "pt_BR": "Estamos de mudança", "eo": "Ni translokiĝas"}
+    mode.enable(message="Moving house", messages=messages)
+    asked = {"HTTP_ACCEPT_LANGUAGE": accept_language}
+    page = ask(application, **asked).body.decode()
+    assert f'<p class="message" dir="auto"{lang}>{shown}</p>' in page
+    problem = json.loads(ask(application, HTTP_ACCEPT="application/json", **asked).body)
+    assert problem["detail"] == shown
+    text = ask(application, HTTP_ACCEPT="text/plain", **asked).body.decode()
+    assert text.splitlines()[2] == shown
+
+
+def test_message_in_no_language_of_the_visitor(
+    application: WSGIApplication, mode: MaintenanceMode
+) -> None:
+    mode.enable(messages={"de": "Wir ziehen um"})
+    assert b"We are working on this site" in ask(application, HTTP_ACCEPT_LANGUAGE="en").body
+    mode.enable(read_only=True)
+    for language, shown in (("en", b"You can look around"), ("de", b"Wir ziehen um")):
+        answer = ask(application, HTTP_ACCEPT_LANGUAGE=language, REQUEST_METHOD="POST")
+        assert shown in answer.body
+
+
+@pytest.mark.parametrize("retry_after", [None, 7])
+def test_every_format_tells_the_address_and_the_time(
+    retry_after: int | None, var: Path, mode: MaintenanceMode
+) -> None:
+    mode.enable()
+    application = MaintenanceMiddleware(shop, var, retry_after=retry_after)
+    page, text, problem = (
+        ask(application, peer="8.8.4.4", HTTP_ACCEPT=accept).body.decode()
+        for accept in ("text/html", "text/plain", "application/json")
+    )
+    assert 'Your address: <span dir="ltr">8.8.4.4</span>' in page
+    assert f'data-seconds="{retry_after or ""}"' in page
+    assert text.endswith("back soon.\n\nYour address: 8.8.4.4\n")
+    known = json.loads(problem)
+    assert (known["client_ip"], known.get("retry_after")) == ("8.8.4.4", retry_after)
+
+
+LINK = '<a dir="ltr" href="{0}" rel="noopener nofollow">{0}</a>'
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (
+            "See https://a.example/b.",
+            "See {}.",
+        ),
+        ("(https://a.example/b)", "({})"),
+        ("https://a.example/b_(c), d", "{}, d"),
+        ("https://a.example/?b=1&c=2#d!", "{}!"),
+        ("«https://a.example/é»", "«{}»"),
+        ("詳細はhttps://a.example/b。ご覧", "詳細は{}。ご覧"),
+        ("https://a.example/b를 보세요", "{}를 보세요"),
+        ("<https://a.example/b>", "&lt;{}&gt;"),
+        ('"https://a.example/b"', "&quot;{}&quot;"),
+        ("https://a.example/'b'x", "{}"),
+        ("https://a.example https://b.example", "{} {}"),
+    ],
+)
+def test_web_address_in_a_message_is_a_link(
+    message: str, shown: str, application: WSGIApplication, mode: MaintenanceMode
+) -> None:
+    mode.enable(message=message)
+    page = ask(application).body.decode()
+    links = re.findall(r"(?<=href=\")https://[^\"]*", page)
+    assert f'dir="auto">{shown.format(*(LINK.format(link) for link in links))}</p>' in page
+    assert unescape("".join(links)) in message.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "http://a.example/",
+        "javascript:alert(1)",
+        "www.a.example",
+        "anna@a.example",
+        "https:// a",
+        "https://...",
+        "ftp://a.example",
+        "<a href=x>",
+    ],
+)
+def test_nothing_else_in_a_message_is_a_link(
+    message: str, application: WSGIApplication, mode: MaintenanceMode
+) -> None:
+    mode.enable(message=message)
+    page = ask(application).body.decode()
+    assert f'dir="auto">{escape(message)}</p>' in page
+    assert page.count("<a ") == 1
+
+
+def test_blank_lines_part_paragraphs(application: WSGIApplication, mode: MaintenanceMode) -> None:
+    mode.enable(message="\n\na\nb\n \n\nc\n", messages={"eo": "d\n\ne"})
+    page = ask(application).body.decode()
+    assert '<p class="message" dir="auto">a\nb</p>\n<p class="message" dir="auto">c</p>' in page
+    page = ask(application, HTTP_ACCEPT_LANGUAGE="eo").body.decode()
+    assert page.count('<p class="message" dir="auto" lang="eo">') == 2
 
 
 @pytest.mark.parametrize("accept", ["text/html", "text/plain"])
@@ -198,6 +349,7 @@ def test_page_says_that_it_takes_longer(
     page = ask(application, HTTP_ACCEPT=accept).body.decode()
     assert "longer than planned" in page
     assert "UTC" not in page
+    assert "<time" not in page
 
 
 @pytest.mark.parametrize("until", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
@@ -266,7 +418,7 @@ def test_page_is_one_small_file(
     assert len(page.encode()) < 14_000
     assert f'<html lang="{language}" dir="' in page
     assert "{{" not in page
-    assert "<script" not in page
+    assert len(page.partition("<script")[2].partition("</script>")[0]) < 1100
     assert re.findall(r'(?:src|href|url\()="?(?!data:|")', page) == []
 
 

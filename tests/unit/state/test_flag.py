@@ -79,6 +79,10 @@ def test_all_details_are_read() -> None:
         ("retry_after", 2**31 + 1),
         ("by", {}),
         ("since", False),
+        ("messages", "a"),
+        ("messages", {"de": 7}),
+        ("messages", {"d": "a"}),
+        ("messages", {"de, en": "a"}),
     ],
 )
 def test_wrong_type_counts_as_not_given_and_is_named(name: str, value: object) -> None:
@@ -123,39 +127,54 @@ def test_lone_surrogate_can_be_sent_to_a_visitor() -> None:
 )
 def test_what_is_written_reads_the_same(message: str, until: datetime, retry_after: int) -> None:
     details, problems = parse_flag(
-        render_flag(validate_window(message, until, retry_after).members())
+        render_flag(
+            validate_window(Window(message, {"pt_BR": message}, until, retry_after)).members()
+        )
     )
     assert not problems
     assert details.until is not None
     assert details.until.timestamp() == pytest.approx(until.timestamp(), abs=1e-5)
+    offset = until.utcoffset()
+    assert offset is not None
+    has_seconds = offset % timedelta(minutes=1)
+    assert details.until.utcoffset() == (timedelta() if has_seconds else offset)
     assert details.retry_after == retry_after
     shown = "".join(letter for letter in message if letter in "\n\t" or category(letter) != "Cc")
     assert details.message == shown.encode("utf-8", "replace").decode()
+    assert details.messages == {"pt-BR": details.message}
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "named"),
     [
-        ((7, None, None), ConfigTypeError, "message"),
-        ((None, "2033-12-01", None), ConfigTypeError, "until"),
-        ((None, LATER.replace(tzinfo=None), None), ConfigError, "time zone"),
-        ((None, LATER - timedelta(hours=2), None), ConfigError, "past"),
+        ({"message": 7}, ConfigTypeError, "message"),
+        ({"messages": "de"}, ConfigTypeError, "messages"),
+        ({"messages": {"de": None}}, ConfigTypeError, "messages"),
+        ({"messages": {7: "a"}}, ConfigTypeError, "messages"),
+        ({"messages": {"de,en": "a"}}, ConfigError, "'de,en' is not a valid language tag"),
+        ({"until": "2033-12-01"}, ConfigTypeError, "until"),
+        ({"until": LATER.replace(tzinfo=None)}, ConfigError, "time zone"),
+        ({"until": LATER - timedelta(hours=2)}, ConfigError, "past"),
         (
-            (None, datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))), None),
+            {"until": datetime.max.replace(tzinfo=timezone(timedelta(hours=-12)))},
             ConfigError,
             "far",
         ),
-        ((None, None, -1), ConfigError, "retry_after"),
-        ((None, None, True), ConfigTypeError, "retry_after"),
-        ((None, None, "300"), ConfigTypeError, "retry_after"),
+        ({"retry_after": -1}, ConfigError, "retry_after"),
+        ({"retry_after": True}, ConfigTypeError, "retry_after"),
+        ({"retry_after": "300"}, ConfigTypeError, "retry_after"),
     ],
 )
-def test_bad_argument_is_named(arguments: Any, error: type[Exception], named: str) -> None:
+def test_bad_argument_is_named(
+    arguments: dict[str, Any], error: type[Exception], named: str
+) -> None:
     with pytest.raises(error, match=named):
-        validate_window(*arguments)
+        validate_window(Window(**arguments))
 
 
 def test_time_needs_an_offset() -> None:
-    assert parse_time("2033-12-01 18:00:00-05:30") is not None
+    found = parse_time("2033-12-01 18:00:00-05:30")
+    assert found is not None
+    assert found.isoformat() == "2033-12-01T18:00:00-05:30"
     assert parse_time("2033-12-01 18:00:00") is None
     assert parse_time("2033-12-32 18:00:00Z") is None
