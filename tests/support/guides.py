@@ -21,19 +21,20 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 @contextmanager
-def copied(name: str, folder: Path, **replaced: str) -> Iterator[tuple[Path, int]]:
+def copied(name: str, folder: Path, *replaced: tuple[str, str]) -> Iterator[tuple[Path, int]]:
     """Copy a directory of the examples, with places of our own; yield the copy and its port."""
     copy = folder / name
     shutil.copytree(EXAMPLES / name, copy, ignore=shutil.ignore_patterns("__pycache__"))
     with held_port() as port:
-        places = {
-            "/srv/shop": f"{folder}/srv",
-            "127.0.0.1:8000": f"127.0.0.1:{port}",
-            "https://shop.example/": f"http://127.0.0.1:{port}/",
-        }
+        places = [
+            ("/srv/shop", f"{folder}/srv"),
+            ("127.0.0.1:8000", f"127.0.0.1:{port}"),
+            ("https://shop.example/", f"http://127.0.0.1:{port}/"),
+            *replaced,
+        ]
         for path in copy.rglob("*.*"):
             text = path.read_text(encoding="utf-8")
-            for old, new in (places | replaced).items():
+            for old, new in places:
                 text = text.replace(old, new)
             path.write_text(text, encoding="utf-8")
         yield copy, port

@@ -1,103 +1,220 @@
-"""The examples of work that pauses in maintenance, run as they stand."""
+"""The examples of a deployment, run on this machine in place of one with systemd."""
 
 import os
-import subprocess
+import re
+import shlex
+import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
-from tests.support.processes import PROGRAMS, ROOT, run, unmeasured, wait_for
+from tests.support.guides import EXAMPLES, copied
+from tests.support.http import ask
+from tests.support.needs import need
+from tests.support.processes import PROGRAMS, run, unmeasured, wait_for
 
-EXAMPLES = ROOT / "examples/deploy"
+UNIT = "shop.service"
+
+# What systemd does with the unit.
+SYSTEMCTL = """#!/bin/sh -e
+[ "$*" = "restart shop" ]
+[ ! -e {root}/pid ] || kill "$(cat {root}/pid)"
+while [ -e {root}/pid ]; do sleep 0.05; done
+cd {directory}
+export {variables}
+exec {command} --daemon --pid {root}/pid --log-file {root}/log
+"""
+MIGRATE = """#!/bin/sh
+curl -s -o /dev/null -w '%{{http_code}}' http://127.0.0.1:{port}/ >>{root}/during
+exit {code}
+"""
+WSGI = """
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [b"{number}"]
+"""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine on which the shop is deployed."""
+
+    examples: Path
+    root: Path
+    port: int
+
+    @property
+    def mode(self) -> MaintenanceMode:
+        return MaintenanceMode(self.root / "var")
+
+    @property
+    def environ(self) -> dict[str, str]:
+        found = unmeasured(ANSIBLE_HOME=f"{self.root}/ansible", LC_ALL="C.UTF-8")
+        return found | {"PATH": f"{self.root}/bin:{found['PATH']}"}
+
+    def release(self, number: int, code: int = 0, wsgi: str = WSGI) -> None:
+        """Bring a release whose migration ends with an exit code."""
+        folder = self.root / f"releases/{number}"
+        (folder / "shop").mkdir(parents=True, exist_ok=True)
+        (folder / "shop/__init__.py").touch()
+        (folder / "shop/wsgi.py").write_text(wsgi.format(number=number))
+        migrate = MIGRATE.format(port=self.port, root=self.root, code=code)
+        make_program(folder / "migrate", migrate)
+
+    def setting(self, name: str) -> list[str]:
+        unit = (self.examples / UNIT).read_text(encoding="utf-8")
+        return re.findall(rf"^{name}=(.*)$", unit, re.MULTILINE)
+
+    def answer(self, path: str = "/") -> tuple[int, bytes]:
+        found = ask(("127.0.0.1", self.port), path)
+        return found.code, found.body
+
+
+def make_program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    for name in ("var", "queue", "control"):
-        (tmp_path / name).mkdir(exist_ok=True)
-    return tmp_path
-
-
-@contextmanager
-def worker(root: Path) -> Iterator[Callable[[str], None]]:
-    """Start a worker; yield what waits until its log has got to a text."""
-    environ = {**os.environ, "SHOP_ROOT": str(root)}
-    options = ["worker", "--pool=solo", "--without-gossip", "--without-mingle", "--loglevel=INFO"]
-    command = [str(PROGRAMS / "celery"), "--app=celery_worker", *options]
-    with (root / "log").open("w") as log, (root / "log").open() as written:
-        process = subprocess.Popen(command, cwd=EXAMPLES, env=environ, stdout=log, stderr=log)
+def host(tmp_path: Path) -> Iterator[Host]:
+    """Yield a host on which release 1 runs."""
+    need("curl")
+    with copied("deploy", tmp_path, ("--retry 20", "--retry 2"), ("retries: 20", "retries: 3")) as (
+        examples,
+        port,
+    ):
+        host = Host(examples, tmp_path / "srv", port)
+        for name in ("var", "bin", "releases"):
+            (host.root / name).mkdir(parents=True)
+        (host.root / "venv").symlink_to(PROGRAMS.parent)
+        host.release(1)
+        (host.root / "current").symlink_to("releases/1")
+        text = SYSTEMCTL.format(
+            root=host.root,
+            directory=host.setting("WorkingDirectory")[0],
+            variables=" ".join(host.setting("Environment")),
+            command=host.setting("ExecStart")[0],
+        )
+        make_program(host.root / "bin/systemctl", text)
+        run(host.root / "bin/systemctl", "restart", "shop", env=host.environ)
+        wait_for(lambda: is_up(host))
         try:
-            yield lambda text: wait_for(lambda: text in written.readline())
+            yield host
         finally:
-            process.terminate()
-            process.wait(30)
+            with suppress(FileNotFoundError):
+                os.kill(int((host.root / "pid").read_text()), signal.SIGKILL)
 
 
-def send(root: Path, text: str) -> None:
-    program = f"from celery_worker import note; note.delay({text!r})"
-    environ = {**os.environ, "SHOP_ROOT": str(root)}
-    run(sys.executable, "-c", program, cwd=EXAMPLES, env=environ)
-
-
-@pytest.mark.servers
-def test_worker_takes_no_job_while_maintenance_is_on(root: Path) -> None:
-    done = root / "done.txt"
-    mode = MaintenanceMode(root / "var")
-    mode.enable()
-    with worker(root) as wait_for_log:
-        for jobs in (["first"], ["first", "second"]):
-            wait_for_log("the queue is paused")
-            send(root, jobs[-1])
-            # Long enough for a worker that looks into its queue once a second.
-            time.sleep(2.5)
-            assert read_lines(done) == jobs[:-1]
-            mode.disable()
-            wait_for_log("the queue is resumed")
-            wait_for_log("succeeded")
-            assert read_lines(done) == jobs
-            mode.enable()
+def is_up(host: Host) -> bool:
+    with suppress(OSError):
+        return host.answer() == (200, b"1")
+    return False
 
 
 @pytest.mark.servers
-def test_worker_keeps_the_last_known_state(root: Path) -> None:
-    done, var, elsewhere = root / "done.txt", root / "var", root / "elsewhere"
-    mode = MaintenanceMode(var)
-    mode.enable()
-    with worker(root) as wait_for_log:
-        wait_for_log("the queue is paused")
-        var.rename(elsewhere)
-        var.symlink_to(var)  # a loop, which not even root can follow
-        wait_for_log("keeping the last known state")
-        send(root, "first")
-        # Long enough for a worker that looks into its queue once a second.
-        time.sleep(2.5)
-        assert read_lines(done) == []
-        var.unlink()
-        elsewhere.rename(var)
-        mode.disable()
-        wait_for_log("the queue is resumed")
-        wait_for_log("succeeded")
-        assert read_lines(done) == ["first"]
+class TestScript:
+    @staticmethod
+    def deploy(host: Host, release: int, code: int = 0) -> str:
+        command = [host.examples / "deploy.sh", str(release)]
+        return run(*command, code=code, env=host.environ).stderr
+
+    def test_release_is_deployed_behind_the_page(self, host: Host) -> None:
+        host.release(2)
+        self.deploy(host, 2)
+        assert (host.root / "during").read_text() == "503"
+        assert host.answer() == (200, b"2")
+
+    def test_failed_step_leaves_maintenance_on_and_is_named(self, host: Host) -> None:
+        host.release(2, code=3)
+        printed = self.deploy(host, 2, code=3)
+        assert "deploy.sh: release 2: cannot migrate the database\n" in printed
+        assert "maintenance mode stays on; switch it off with: " in printed
+        assert (host.answer()[0], host.answer("/status")) == (503, (200, b"1"))
+        host.release(2)
+        assert "was on before, and is left as it is" in self.deploy(host, 2)
+        assert (host.answer()[0], host.answer("/status")) == (503, (200, b"2"))
+        host.mode.disable()
+        assert host.answer() == (200, b"2")
+
+    def test_release_that_does_not_answer_is_not_shown(self, host: Host) -> None:
+        host.release(2, wsgi="{number} / 0")
+        printed = self.deploy(host, 2, code=22)
+        assert "deploy.sh: release 2: cannot get a right answer from the application" in printed
+        assert host.answer()[0] == 503
+
+    def test_release_that_is_not_there_changes_nothing(self, host: Host) -> None:
+        assert "releases/7: No such file" in self.deploy(host, 7, code=1)
+        assert host.answer() == (200, b"1")
 
 
-def read_lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
+@pytest.mark.servers
+def test_playbook_deploys_once_and_stops_at_a_failure(host: Host) -> None:
+    def play(release: int, code: int = 0) -> tuple[str, str]:
+        command = [PROGRAMS / "ansible-playbook", "-i", "shop,", "-c", "local"]
+        options = ["-e", f"release={release} ansible_python_interpreter={sys.executable}"]
+        result = run(
+            *command, *options, host.examples / "playbook.yaml", code=code, env=host.environ
+        )
+        (changed,) = re.findall(r"changed=([0-9]+)", result.stdout)
+        return changed, result.stdout
+
+    host.release(2)
+    assert play(2)[0] == "6"
+    assert (host.root / "during").read_text() == "503"
+    assert host.answer() == (200, b"2")
+    assert play(2)[0] == "0"
+    host.release(3, code=1)
+    _, printed = play(3, code=2)
+    assert "'Migrate the database' failed. Maintenance mode stays as it is" in printed
+    assert (host.answer()[0], host.answer("/status")) == (503, (200, b"2"))
+    host.release(3)
+    play(3)
+    assert (host.answer()[0], host.answer("/status")) == (503, (200, b"3"))
 
 
-def test_crontab_line_skips_its_run(root: Path) -> None:
-    line = (EXAMPLES / "crontab").read_text().splitlines()[-1]
-    command = line.removeprefix("* * * * * ").replace("/srv/shop/var", str(root / "var"))
+@pytest.mark.parametrize(
+    "path", ["deploy/shop.service", "fleet/maintenance-follow.service"], ids=lambda path: path
+)
+def test_systemd_accepts_the_unit(path: str, tmp_path: Path) -> None:
+    text = (EXAMPLES / path).read_text(encoding="utf-8")
+    unit = tmp_path / Path(path).name
+    unit.write_text(text.replace("/srv/shop/venv/bin", str(PROGRAMS)))
+    result = run(need("systemd-analyze"), "verify", unit)
+    assert result.stdout + result.stderr == ""
+
+
+def test_unit_counts_requests_where_it_may_write() -> None:
+    text = (EXAMPLES / "deploy" / UNIT).read_text(encoding="utf-8")
+    settings = dict(re.findall(r"^(?:Environment=)?(\w+)=(.*)$", text, re.MULTILINE))
+    assert settings["MAINTENANCE_DRAIN"] == "1"
+    assert Path(settings["MAINTENANCE_DIR"]).is_relative_to(settings["ReadWritePaths"])
+    assert "--forwarder-headers" in shlex.split(settings["ExecStart"])
+
+
+@pytest.mark.parametrize("version", ["1.29", "latest"])
+def test_kubernetes_accepts_the_manifests(version: str) -> None:
+    """The first version is the oldest that the fleet's manifest names."""
+    manifests = sorted(map(str, EXAMPLES.glob("*/kubernetes.yaml")))
+    assert len(manifests) == 2
+    assert f"Kubernetes {version} or later" in Path(manifests[1]).read_text() or version == "latest"
+    chosen = [] if version == "latest" else ["-k", version]
+    run(PROGRAMS / "kubernetes-validate", "--strict", *chosen, *manifests)
+
+
+def test_crontab_line_skips_its_run(var: Path) -> None:
+    line = (EXAMPLES / "deploy/crontab").read_text(encoding="utf-8").splitlines()[-1]
+    command = line.removeprefix("* * * * * ").replace("/srv/shop/var", str(var))
     command = command.replace("php /srv/shop/bin/magento cron:run", "echo ran")
 
     def cron() -> str:
         return run("/bin/sh", "-c", command, env=unmeasured(), code=None).stdout
 
-    mode = MaintenanceMode(root / "var")
+    mode = MaintenanceMode(var)
     assert cron() == "ran\n"
     mode.enable()
     assert cron() == ""
