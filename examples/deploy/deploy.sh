@@ -33,7 +33,7 @@ ln -sfn "releases/$release" "$shop/next"
 mv -T "$shop/next" "$shop/current"
 
 step='restart the application'
-systemctl restart shop
+sudo systemctl restart shop
 
 step='get a right answer from the application'
 curl --fail --silent --show-error --retry 20 --retry-delay 1 --retry-all-errors \

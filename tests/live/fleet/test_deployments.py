@@ -13,7 +13,16 @@ from maintenance_wsgi.fleet.store import RedisStore
 from tests.live.fleet.followers import follower, health_of
 from tests.support.mounts import mounted
 from tests.support.needs import need, need_root
-from tests.support.processes import COMMAND, PATH, ROOT, counting, environ, run, unmeasured, wait_for
+from tests.support.processes import (
+    COMMAND,
+    PATH,
+    ROOT,
+    counting,
+    environ,
+    run,
+    unmeasured,
+    wait_for,
+)
 from tests.support.wsgi import call, make_environ, shop
 
 EXAMPLES = ROOT / "examples/fleet"
