@@ -59,7 +59,7 @@ def follow(guide: Path, port: int) -> None:
                     cwd=guide.parent,
                     env=unmeasured(),
                 )
-                printed = _TIME.sub("...", found.stdout + found.stderr)
+                printed = _TIME.sub("...", found.stdout + found.stderr).strip()
                 assert printed == _TIME.sub("...", shown), f"{line}\n{found.stdout}{found.stderr}"
 
 
@@ -67,4 +67,4 @@ def _steps(text: str) -> list[tuple[str, str]]:
     """Return each line of the console blocks, and what is shown below it."""
     lines = "".join(blocks(text, "console")).removeprefix("$ ").split("\n$ ")
     steps = (line.partition("\n") for line in lines)
-    return [(line, f"{shown.strip()}\n" if shown.strip() else "") for line, _, shown in steps]
+    return [(line, shown.strip()) for line, _, shown in steps]

@@ -119,8 +119,8 @@ def is_up(host: Host) -> bool:
 class TestScript:
     @staticmethod
     def deploy(host: Host, release: int, code: int = 0) -> str:
-        command = [host.examples / "deploy.sh", str(release)]
-        return run(*command, code=code, env=host.environ).stderr
+        script = host.examples / "deploy.sh"
+        return run(script, str(release), code=code, env=host.environ).stderr
 
     def test_release_is_deployed_behind_the_page(self, host: Host) -> None:
         host.release(2)
@@ -154,11 +154,9 @@ class TestScript:
 @pytest.mark.servers
 def test_playbook_deploys_once_and_stops_at_a_failure(host: Host) -> None:
     def play(release: int, code: int = 0) -> tuple[str, str]:
-        command = [PROGRAMS / "ansible-playbook", "-i", "shop,", "-c", "local"]
-        options = ["-e", f"release={release} ansible_python_interpreter={sys.executable}"]
-        result = run(
-            *command, *options, host.examples / "playbook.yaml", code=code, env=host.environ
-        )
+        variables = f"release={release} ansible_python_interpreter={sys.executable}"
+        options = ["-i", "shop,", "-c", "local", "-e", variables, f"{host.examples}/playbook.yaml"]
+        result = run(PROGRAMS / "ansible-playbook", *options, code=code, env=host.environ)
         (changed,) = re.findall(r"changed=([0-9]+)", result.stdout)
         return changed, result.stdout
 
