@@ -174,13 +174,11 @@ def test_playbook_deploys_once_and_stops_at_a_failure(host: Host) -> None:
     assert (host.answer()[0], host.answer("/status")) == (503, (200, b"3"))
 
 
-@pytest.mark.parametrize(
-    "path", ["deploy/shop.service", "fleet/maintenance-follow.service"], ids=lambda path: path
-)
-def test_systemd_accepts_the_unit(path: str, tmp_path: Path) -> None:
-    text = (EXAMPLES / path).read_text(encoding="utf-8")
-    unit = tmp_path / Path(path).name
-    unit.write_text(text.replace("/srv/shop/venv/bin", str(PROGRAMS)))
+@pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.service")), ids=lambda path: path.name)
+def test_systemd_accepts_the_unit(path: Path, tmp_path: Path) -> None:
+    unit = tmp_path / path.name
+    text = path.read_text(encoding="utf-8")
+    unit.write_text(re.sub("/srv/[a-z-]+/venv/bin", str(PROGRAMS), text))
     result = run(need("systemd-analyze"), "verify", unit)
     assert result.stdout + result.stderr == ""
 

@@ -1,20 +1,15 @@
-"""The Django project of the examples, started and switched as its guide says."""
+"""The Django project of the examples, under a server."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.guides import copied, follow
+from tests.support.guides import copied
 from tests.support.http import ask
 from tests.support.processes import PROGRAMS, run, running, unmeasured
 
 pytestmark = pytest.mark.servers
-
-
-def test_guide(tmp_path: Path) -> None:
-    with copied("django", tmp_path) as (folder, port):
-        follow(folder / "README.md", port)
 
 
 def test_database_keeps_the_promise_of_read_only_mode(tmp_path: Path) -> None:

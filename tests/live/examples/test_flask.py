@@ -1,20 +1,15 @@
-"""The Flask application of the examples, started and switched as its guide says."""
+"""The Flask application of the examples, under a server."""
 
 from pathlib import Path
 
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
-from tests.support.guides import copied, follow
+from tests.support.guides import copied
 from tests.support.http import ask
 from tests.support.processes import PROGRAMS, run, running, unmeasured
 
 pytestmark = pytest.mark.servers
-
-
-def test_guide(tmp_path: Path) -> None:
-    with copied("flask", tmp_path) as (folder, port):
-        follow(folder / "README.md", port)
 
 
 def test_page_names_the_address_of_a_visitor_behind_the_proxy(tmp_path: Path) -> None:

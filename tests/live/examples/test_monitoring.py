@@ -12,18 +12,12 @@ import pytest
 from werkzeug.serving import make_server
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
-from tests.support.guides import EXAMPLES, copied, follow
+from tests.support.guides import EXAMPLES
 from tests.support.http import ask
 from tests.support.needs import need
 from tests.support.processes import held_port, run, running, unmeasured
 
 MONITORING = EXAMPLES / "monitoring"
-
-
-def test_guide(tmp_path: Path) -> None:
-    need("promtool")
-    with copied("monitoring", tmp_path) as (folder, port):
-        follow(folder / "README.md", port)
 
 
 def write_metrics(var: Path, code: int = 0) -> dict[str, float]:

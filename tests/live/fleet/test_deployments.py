@@ -11,6 +11,7 @@ import yaml
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
 from maintenance_wsgi.fleet.store import RedisStore
 from tests.live.fleet.followers import follower, health_of
+from tests.support.guides import blocks
 from tests.support.mounts import mounted
 from tests.support.needs import need, need_root
 from tests.support.processes import (
@@ -101,7 +102,7 @@ def test_compose_starts_the_application_with_the_state_of_the_fleet() -> None:
 
 
 def test_flag_below_a_mount_closes_the_site_while_nothing_is_mounted(tmp_path: Path) -> None:
-    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    text = (EXAMPLES / "without-redis.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"^    (mount --bind .*)$", text, re.MULTILINE)
     var, other = tmp_path / "shop/var", tmp_path / "mnt"
     for directory in (var, other):
@@ -149,3 +150,16 @@ def test_jobs_keep_to_the_mode_of_the_fleet(
         assert start("CronJob").startswith("manage.py send_orders .maintenance.follow")
         operator.enable()
         assert start("CronJob") == ""
+
+
+@pytest.mark.servers
+def test_lines_of_the_guide_switch_the_fleet(
+    redis_url: str, fleet: RedisStore, operator: MaintenanceMode, var: Path
+) -> None:
+    (block,) = blocks((EXAMPLES / "README.md").read_text(encoding="utf-8"), "sh")
+    script = re.sub(r"rediss://\S+", redis_url, block).replace("_FLEET=shop", "_FLEET=default")
+    with counting(var, 0), follower(redis_url, var, "web1"):
+        wait_for(lambda: health_of(fleet, "web1") == "current")
+        printed = run("/bin/sh", "-ec", script, env=unmeasured()).stdout
+    assert printed.count("\nAcknowledged by 1: web1\n") == 2
+    assert not operator.is_enabled()
