@@ -94,6 +94,28 @@ def test_second_build_is_the_same_to_the_byte(built: Path, tmp_path: Path) -> No
     }
 
 
+def test_index_shows_links_that_lead_to_this_version(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        text = archive.read(name).decode()
+    version = re.search("^Version: (.*)$", text, re.MULTILINE)
+    assert version is not None
+    targets = re.findall(r'\]\(([^)\s]+)\)|src(?:set)?="([^"]+)"', text)
+    shown = [markdown or html for markdown, html in targets]
+    assert [target for target in shown if not target.startswith("https://")] == []
+    ours = "/maintenance-wsgi/maintenance-wsgi/"
+    places = [f"https://github.com{ours}blob", f"https://raw.githubusercontent.com{ours}"[:-1]]
+    files = [
+        target.removeprefix(f"{place}/v{version[1]}/").partition("#")[0]
+        for target in shown
+        for place in places
+        if target.startswith(f"{place}/")
+    ]
+    assert "examples/fleet/README.md" in files
+    assert [path for path in files if not (ROOT / path).is_file()] == []
+
+
 def test_index_would_take_it(built: Path) -> None:
     run(sys.executable, "-m", "twine", "check", "--strict", *built.iterdir(), cwd=built)
 
