@@ -11,6 +11,19 @@ in this directory starts it, with the settings in `gunicorn.conf.py`. Environmen
   `MaintenanceMiddleware`. The trusted proxies are the proxies in front of this one, for example an
   nginx that terminates TLS.
 
+What it forwards:
+
+- `Host`, path and query as the client sent them. The address that connects is appended to
+  `X-Forwarded-For`. `X-Forwarded-Proto` and `X-Forwarded-Host` come from a trusted proxy,
+  otherwise from what this proxy sees itself. Other `X-Forwarded-*`, `Forwarded` and `X-Real-IP`
+  pass only from a trusted proxy; `Proxy`, `X-Original-URL` and `X-Rewrite-URL` never.
+- `Accept-Encoding` and compressed answers as they are. `Upgrade` is not forwarded.
+- A body with a `Content-Length` while it arrives. A chunked body is first read to its end, up to
+  64 MiB, otherwise the answer is 413: unfinished uploads take 2 GiB of `TMPDIR` at most.
+- 502 if the shop is down or its answer is not valid, 504 if it is silent for `SHOP_TIMEOUT`
+  seconds. If an answer breaks off, so does the client's connection, so that no client and no cache
+  takes half an answer for a whole one. No redirect is followed, and no request is repeated.
+
 Each request has its own connection to the shop, so that no answer can reach another client. It is
 a connection of urllib3 without the pool, because the pool changes the spelling of a path.
 """

@@ -32,6 +32,7 @@ def _option(name: str, metavar: str, help_text: str, **settings: Any) -> params.
     return click.option(*name.split(), metavar=metavar, help=help_text, **settings)
 
 
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _page_option = _option("--page", "PATH", "The middleware's page, a file or a directory.", type=PATH)
 
 
@@ -56,6 +57,10 @@ def _assumed(target: Target, directory: str, given: dict[str, Any]) -> tuple[Opt
     return Options(directory, **(known | own)), source
 
 
+def _config(options: Options, source: str) -> dict[str, Any]:
+    return {"source": source, **options._asdict()}
+
+
 def _config_line(options: Options, source: str) -> str:
     return printable(f"config   {source}: {shlex.join(options.arguments())}", LINE_LIMIT)
 
@@ -65,7 +70,7 @@ def _config_line(options: Options, source: str) -> str:
 @_option("--header", "'NAME: VALUE'", "A header of the request.", type=params.header, multiple=True)
 @_option("--path", "PATH", "The path of the request, and its query.", default="/")
 @_option("--method", "NAME", "The method of the request.", default="GET")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@_json_option
 @_middleware_options
 def explain(  # noqa: PLR0913 (the options of the command; all by keyword)
     target: Target,
@@ -104,7 +109,7 @@ def explain(  # noqa: PLR0913 (the options of the command; all by keyword)
     found = explain_request(environ, gate)
     lines = (printable(line, LINE_LIMIT) for line in str(found).split("\n"))
     text = "\n".join([_config_line(options, source), *lines])
-    members = {"config": {"source": source, **options._asdict()}, **found.as_dict()}
+    members = {"config": _config(options, source), **found.as_dict()}
     click.echo(json.dumps(members) if as_json else text)
 
 
@@ -114,8 +119,15 @@ def _users(_ctx: object, _option: object, typed: str) -> list[str]:
 
 @main.command(short_help="Find what would go wrong in a maintenance window.")
 @_option("--user", "NAME", "User of the web server.  [default: yourself]", shell_complete=_users)
+@_json_option
 @_middleware_options
-def check(target: Target, *, user: str | None, **given: Any) -> None:  # noqa: ANN401 (likewise)
+def check(
+    target: Target,
+    *,
+    user: str | None,
+    as_json: bool,
+    **given: Any,  # noqa: ANN401 (likewise)
+) -> None:
     """Find what would go wrong in a maintenance window, before it begins.
 
     Prints a line with a remedy for each fault. Exit status: 0 without a fault, otherwise 1. The
@@ -129,15 +141,18 @@ def check(target: Target, *, user: str | None, **given: Any) -> None:  # noqa: A
     options, source = _assumed(target, directory, given)
     server_user = User.current() if user is None else User.named(user)
     faults = list(find_faults(options, server_user))
-    click.echo(_config_line(options, source))
-    for fault in faults:
-        click.echo(printable(fault, LINE_LIMIT))
+    found = {"config": _config(options, source), "user": server_user.name, "faults": faults}
+    lines = [_config_line(options, source), *faults]
+    proves_nothing = user is None and server_user.uid == 0
+    if not faults and not proves_nothing:
+        lines.append(f"{directory}: no fault found, for {server_user.name}")
+    shown = "\n".join(printable(line, LINE_LIMIT) for line in lines)
+    click.echo(json.dumps(found) if as_json else shown)
     if faults:
         raise click.exceptions.Exit(1)
-    if user is None and server_user.uid == 0:
+    if proves_nothing:
         remedy = "name the web server's user, for example --user www-data"
         raise click.UsageError(f"root can read everything, which proves nothing; {remedy}")
-    click.echo(printable(f"{directory}: no fault found, for {server_user.name}", LINE_LIMIT))
 
 
 @main.command(short_help="Print the answer that a visitor would get.")

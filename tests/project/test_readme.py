@@ -118,10 +118,3 @@ def test_completion_is_a_script_of_the_shell(shell: str) -> None:
     line = f"_MAINTENANCE_WSGI_COMPLETE={shell}_source maintenance-wsgi"
     assert line in README
     assert "maintenance-wsgi" in run_in_shell(line)
-
-
-def test_every_example_is_named_or_beside_one_that_is() -> None:
-    for example in (ROOT / "examples").rglob("*"):
-        if example.is_file() and "__pycache__" not in example.parts:
-            path = example.relative_to(ROOT)
-            assert any(str(named) in README for named in (path, f"{path.parent}/")), path

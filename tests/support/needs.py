@@ -28,8 +28,13 @@ PACKAGES = {
         "java": "default-jre-headless",
     },
     "mounts": {"mount": "mount"},
+    "units of systemd": {"systemd-analyze": "systemd"},
+    "monitoring": {
+        "promtool": "prometheus",
+        "prometheus-blackbox-exporter": "prometheus-blackbox-exporter",
+    },
     "append-only directories": {"chattr": "e2fsprogs"},
-    "the README's requests": {"curl": "curl"},
+    "the guides' requests": {"curl": "curl"},
 }
 
 

@@ -253,7 +253,7 @@ def test_paste_filter_refuses_what_it_does_not_know(ini: Path) -> None:
 
 def load_paste_example(folder: Path, pipeline: str = "maintenance shop") -> WSGIApplication:
     """Load the example with a shop of our own."""
-    text = (ROOT / "examples/paste.ini").read_text()
+    text = (ROOT / "examples/deploy/paste.ini").read_text()
     shop_of_our_own = "paste.app_factory = tests.support.wsgi:shop_factory\n"
     text = text.replace("use = egg:shop\n", shop_of_our_own)
     text = text.replace("pipeline = maintenance shop\n", f"pipeline = {pipeline}\n")

@@ -6,11 +6,24 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
+from maintenance_wsgi.fleet.store import RedisStore
+from tests.live.fleet.followers import follower, health_of
+from tests.support.guides import blocks
 from tests.support.mounts import mounted
 from tests.support.needs import need, need_root
-from tests.support.processes import COMMAND, ROOT, run, unmeasured
+from tests.support.processes import (
+    COMMAND,
+    PATH,
+    ROOT,
+    counting,
+    environ,
+    run,
+    unmeasured,
+    wait_for,
+)
 from tests.support.wsgi import call, make_environ, shop
 
 EXAMPLES = ROOT / "examples/fleet"
@@ -89,7 +102,7 @@ def test_compose_starts_the_application_with_the_state_of_the_fleet() -> None:
 
 
 def test_flag_below_a_mount_closes_the_site_while_nothing_is_mounted(tmp_path: Path) -> None:
-    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    text = (EXAMPLES / "without-redis.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"^    (mount --bind .*)$", text, re.MULTILINE)
     var, other = tmp_path / "shop/var", tmp_path / "mnt"
     for directory in (var, other):
@@ -102,3 +115,51 @@ def test_flag_below_a_mount_closes_the_site_while_nothing_is_mounted(tmp_path: P
     with mounted(var, "-t", "tmpfs", "none"):
         assert call(gate, make_environ("203.0.113.7")).code == 200
     assert call(MaintenanceMiddleware(shop, var), make_environ("203.0.113.7")).code == 503
+
+
+def jobs() -> dict[str, list[str]]:
+    """Return the commands of the jobs beside the fleet, with a Python of our own."""
+    text = (ROOT / "examples/deploy/kubernetes.yaml").read_text(encoding="utf-8")
+    found = {}
+    for manifest in yaml.safe_load_all(text):
+        spec = manifest.get("spec", {})
+        template = spec.get("jobTemplate", {"spec": spec})["spec"].get("template")
+        if template:
+            (container,) = template["spec"]["containers"]
+            found[manifest["kind"]] = container["command"]
+    return found
+
+
+@pytest.mark.servers
+def test_jobs_keep_to_the_mode_of_the_fleet(
+    redis_url: str, fleet: RedisStore, operator: MaintenanceMode, var: Path, tmp_path: Path
+) -> None:
+    """The migration begins when the node is down; the orders are sent only while it is up."""
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho $* $(ls -A {var})\n")
+    python.chmod(0o755)
+    variables = environ(MAINTENANCE_REDIS=redis_url, PATH=f"{tmp_path}:{PATH}")
+
+    def start(kind: str) -> str:
+        return run(*jobs()[kind], env=variables).stdout
+
+    with counting(var, 0), follower(redis_url, var, "web1"):
+        wait_for(lambda: health_of(fleet, "web1") == "current")
+        assert "manage.py migrate .maintenance.flag .maintenance.follow" in start("Job")
+        assert not operator.is_enabled()
+        assert start("CronJob").startswith("manage.py send_orders .maintenance.follow")
+        operator.enable()
+        assert start("CronJob") == ""
+
+
+@pytest.mark.servers
+def test_lines_of_the_guide_switch_the_fleet(
+    redis_url: str, fleet: RedisStore, operator: MaintenanceMode, var: Path
+) -> None:
+    (block,) = blocks((EXAMPLES / "README.md").read_text(encoding="utf-8"), "sh")
+    script = re.sub(r"rediss://\S+", redis_url, block).replace("_FLEET=shop", "_FLEET=default")
+    with counting(var, 0), follower(redis_url, var, "web1"):
+        wait_for(lambda: health_of(fleet, "web1") == "current")
+        printed = run("/bin/sh", "-ec", script, env=unmeasured()).stdout
+    assert printed.count("\nAcknowledged by 1: web1\n") == 2
+    assert not operator.is_enabled()

@@ -253,10 +253,9 @@ def test_own_directory_shows_the_state_but_cannot_switch_off(
     link.symlink_to(mode.store.flag_path)
 
 
-def test_unit_of_the_readme_starts_the_proxy(folder: Path, shop_var: Path, php: Place) -> None:
-    found = re.search(r"```ini\n(.*?)```", (EXAMPLE / "README.md").read_text(), re.DOTALL)
-    assert found is not None
-    settings = [line.split("=", 1) for line in found[1].splitlines() if "=" in line]
+def test_unit_starts_the_proxy(folder: Path, shop_var: Path, php: Place) -> None:
+    unit = (EXAMPLE / "front-proxy.service").read_text(encoding="utf-8")
+    settings = [line.split("=", 1) for line in unit.splitlines() if "=" in line]
     variables = dict(value.split("=", 1) for name, value in settings if name == "Environment")
     (command,) = (value for name, value in settings if name == "ExecStart")
     variables |= {"SHOP": f"http://{php[0]}:{php[1]}", "MAINTENANCE_DIR": str(shop_var)}

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -39,6 +40,21 @@ def test_root_is_asked_for_the_user_of_the_server(var: Path, ip_list: Path) -> N
     result = invoke("--dir", str(var), "check")
     assert result.exit_code == 1
     assert "'nope'" in result.stdout
+
+
+def test_faults_as_json(var: Path, ip_list: Path) -> None:
+    arguments = ("--dir", str(var), "check", "--user", current_user(), "--json")
+    found = invoke(*arguments)
+    known = json.loads(found.stdout)
+    assert (found.exit_code, known["user"], known["faults"]) == (0, current_user(), [])
+    assert known["config"]["directory"] == str(var)
+    ip_list.write_text("nope")
+    found = invoke(*arguments, "--exempt-path", "/status")
+    known = json.loads(found.stdout)
+    assert (found.exit_code, len(known["faults"])) == (1, 1)
+    assert "'nope'" in known["faults"][0]
+    assert known["config"]["exempt_paths"] == ["/status"]
+    assert known["config"]["source"] == "given here"
 
 
 def test_no_fault(var: Path, flag: Path, ip_list: Path) -> None:

@@ -1,4 +1,4 @@
-"""The examples of work that pauses in maintenance, run as they stand."""
+"""The Celery worker of the examples, which takes no job while maintenance is on."""
 
 import os
 import subprocess
@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from maintenance_wsgi import MaintenanceMode
-from tests.support.processes import PROGRAMS, ROOT, run, unmeasured, wait_for
+from tests.support.processes import PROGRAMS, ROOT, run, wait_for
 
-EXAMPLES = ROOT / "examples"
+EXAMPLES = ROOT / "examples/deploy"
 
 
 @pytest.fixture
@@ -87,45 +87,3 @@ def test_worker_keeps_the_last_known_state(root: Path) -> None:
 
 def read_lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
-
-
-def test_database_keeps_the_promise_of_read_only_mode(root: Path) -> None:
-    """The gate stops a POST, and SQLite a GET that writes."""
-    program = """
-import sys
-from tests.support.wsgi import call, make_environ
-from read_only_django import application
-for path, method in (line.split() for line in sys.argv[1:]):
-    found = call(application, make_environ(path=path, REQUEST_METHOD=method))
-    print(found.code, found.mark, found.body.count(b"a visit"))
-"""
-    variables = {"MAINTENANCE_DIR": str(root / "var"), "SHOP_DATABASE": str(root / "notes")}
-    environ = unmeasured(PYTHONPATH=f"{EXAMPLES}:{ROOT}", **variables)
-
-    def answers(*requests: str) -> list[str]:
-        printed = run(sys.executable, "-c", program, *requests, env=environ).stdout
-        return printed.splitlines()
-
-    mode = MaintenanceMode(root / "var")
-    assert answers("/visit GET", "/ GET", "/ POST") == ["200 None 0", "200 None 1", "302 None 0"]
-    mode.enable(read_only=True)
-    closed = ["/visit GET", "/ POST", "/ GET"]
-    assert answers(*closed) == ["503 read-only 0", "503 read-only 0", "200 read-only 1"]
-    mode.disable()
-    assert answers("/visit GET", "/ GET") == ["200 None 0", "200 None 2"]
-
-
-def test_crontab_line_skips_its_run(root: Path) -> None:
-    line = (EXAMPLES / "crontab").read_text().splitlines()[-1]
-    command = line.removeprefix("* * * * * ").replace("/srv/shop/var", str(root / "var"))
-    command = command.replace("php /srv/shop/bin/magento cron:run", "echo ran")
-
-    def cron() -> str:
-        return run("/bin/sh", "-c", command, env=unmeasured(), code=None).stdout
-
-    mode = MaintenanceMode(root / "var")
-    assert cron() == "ran\n"
-    mode.enable()
-    assert cron() == ""
-    mode.disable()
-    assert cron() == "ran\n"
