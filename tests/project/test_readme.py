@@ -19,6 +19,12 @@ from tests.support.processes import ROOT, run, unmeasured
 from tests.support.wsgi import shop
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "examples/README.md").read_text(encoding="utf-8")
+SHOWN = re.findall(r"^```console\n(.*?)^```", README + GUIDE, re.DOTALL | re.MULTILINE)
+
+
+def test_readme_is_read_in_ten_minutes() -> None:
+    assert len(README.split()) <= 1300
 
 
 @pytest.mark.parametrize("name", main.list_commands(click.Context(main)))
@@ -38,7 +44,7 @@ def test_every_command_and_option_is_named(name: str) -> None:
 def test_every_option_of_the_middleware_is_named() -> None:
     parameters = inspect.signature(MaintenanceMiddleware).parameters.values()
     names = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
-    assert set(re.findall(r"^\| `(\w+)` \| `", README, re.MULTILINE)) == names
+    assert set(re.findall(r"^\|`(\w+)`\|`", README, re.MULTILINE)) == names
 
 
 @pytest.mark.checkout
@@ -65,10 +71,6 @@ def test_python_is_valid_and_names_what_exists(
     exec(code.replace("/srv/shop/var", "var"), names)  # noqa: S102 (the README's own code)
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-
-
 def run_in_shell(line: str) -> str:
     result = run("/bin/bash", "-o", "pipefail", "-c", line, env=unmeasured(), code=None)
     assert result.stderr == ""
@@ -78,7 +80,7 @@ def run_in_shell(line: str) -> str:
 @pytest.mark.parametrize("number", range(3))
 def test_commands_print_what_is_shown(number: int, var: Path) -> None:
     """The site is ours, so it is served over plain HTTP; and time has passed."""
-    if "curl" in blocks("console")[number]:
+    if "curl" in SHOWN[number]:
         need("curl")
     application = MaintenanceMiddleware(shop, var)
     mode, until = MaintenanceMode(var), datetime.now(UTC) + timedelta(minutes=40)
@@ -88,7 +90,7 @@ def test_commands_print_what_is_shown(number: int, var: Path) -> None:
     with make_server("127.0.0.1", 0, application, handler_class=QuietHandler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         site = f"http://127.0.0.1:{server.server_port}/"
-        for shown in re.split(r"^\$ ", blocks("console")[number], flags=re.MULTILINE)[1:]:
+        for shown in re.split(r"^\$ ", SHOWN[number], flags=re.MULTILINE)[1:]:
             line, _, expected = shown.partition("\n")
             line = line.replace("/srv/shop/var", str(var)).replace("https://shop.example/", site)
             if "--dir" not in line:
@@ -116,5 +118,5 @@ def normalized(text: str) -> list[str]:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_a_script_of_the_shell(shell: str) -> None:
     line = f"_MAINTENANCE_WSGI_COMPLETE={shell}_source maintenance-wsgi"
-    assert line in README
+    assert line in GUIDE
     assert "maintenance-wsgi" in run_in_shell(line)
