@@ -32,7 +32,7 @@ PATH = click.Path(readable=False)  # a directory that cannot be listed will do
 _MAGENTO_NAMES = ("allow-ips", "disable", "enable", "status")
 # The module of each command, which is imported when the command is called: a start must be quick.
 _MODULES = dict.fromkeys(_MAGENTO_NAMES, "switch") | {"follow": "fleet", "run": "run"}
-_MODULES |= dict.fromkeys(("check", "explain", "preview"), "diagnosis")
+_MODULES |= dict.fromkeys(("check", "explain", "preview"), "diagnosis") | {"help": "help"}
 _NAMES_ELSEWHERE = {"up": "disable", "off": "disable", "stop": "disable", "list": "allow-ips"}
 _NAMES_ELSEWHERE |= dict.fromkeys(("down", "on", "start"), "enable")
 _NAMES_ELSEWHERE |= {"add": "allow-ips --add", "remove": "allow-ips --remove"}
@@ -300,7 +300,8 @@ def _color(ctx: click.Context, _option: object, value: bool | None) -> None:  # 
 
 @click.group(
     cls=_Commands,
-    epilog="Exit status: 0 done, 1 refused or failed, 2 wrong usage. Completion: see the README.",
+    epilog="Exit status: 0 done, 1 refused or failed, 2 wrong usage. Completion: see the README."
+    " The topics of help are environment, exit-codes, files and headers.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @target_option(

@@ -34,7 +34,8 @@ class Status:
 
     Attributes:
         enabled: whether maintenance is on.
-        window: what the flag says.
+        window: what the flag says. Its attributes have the names of the flag's members, such as
+            `window.message` and `window.until`; None if a value is not known.
         exemptions: canonical entries of the list, in their order.
         invalid: the first ten words of the list that are not valid entries.
         invalid_count: how many such words there are.
@@ -51,10 +52,11 @@ class MaintenanceMode:
     """Reads and changes the state: that of a directory, or that of another store.
 
     Every method raises `StateError` if the state cannot be read or written; it is unchanged then.
-    A method that changes the state returns what it was before, and what it is after.
+    A method that changes the state returns what it was before, and what it is after: two tuples of
+    the flag's bytes (None if maintenance is off) and the list's bytes.
 
     Args:
-        where: the directory of the two files, or a store.
+        where: the directory of the two files, or a store, such as that of a fleet.
 
     Attributes:
         store: the store that holds the state.
@@ -105,7 +107,8 @@ class MaintenanceMode:
         them, and the log says so.
 
         Args:
-            exemptions: replaces the list.
+            exemptions: addresses and networks, such as `"203.0.113.7"` or `"2001:db8::/32"`, that
+                replace the list; an empty list exempts no client.
             message: string for the visitors; drops the translations of an earlier one.
             messages: its translations by language tag (RFC 5646), which extend those in the flag;
                 an empty one is taken back.
@@ -179,6 +182,11 @@ class MaintenanceMode:
 
         Yields:
             Whether this block switched maintenance on.
+
+        Raises:
+            ConfigError: a value is not valid; nothing is changed, and the block is not run.
+            ConfigTypeError: a value has the wrong type; likewise.
+            EntryError: an exemption is not a valid address or network; likewise.
         """
         given = _signed(
             Window(message, messages, until, retry_after, bypass=bypass, read_only=read_only)
@@ -203,6 +211,9 @@ class MaintenanceMode:
     def set_exemptions(self, entries: Iterable[str]) -> tuple[Snapshot, Snapshot]:
         """Replace the list; with an empty one no client is exempt.
 
+        Args:
+            entries: addresses and networks, such as `"203.0.113.7"` or `"2001:db8::/32"`.
+
         Raises:
             EntryError: an entry is not a valid address or network; nothing is changed.
         """
@@ -212,6 +223,9 @@ class MaintenanceMode:
     def add_exemptions(self, entries: Iterable[str]) -> tuple[Snapshot, Snapshot]:
         """Append to the list; what stands there stays as it is.
 
+        Args:
+            entries: addresses and networks.
+
         Raises:
             EntryError: an entry is not a valid address or network; nothing is changed.
         """
@@ -220,6 +234,9 @@ class MaintenanceMode:
 
     def remove_exemptions(self, entries: Iterable[str]) -> tuple[Snapshot, Snapshot]:
         """Cut entries from the list; what else stands there stays as it is.
+
+        Args:
+            entries: addresses and networks, in any spelling of theirs.
 
         Raises:
             EntryError: an entry is not a valid address or network; nothing is changed.
