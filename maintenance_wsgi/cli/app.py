@@ -50,6 +50,7 @@ class Target:
     dir: str | None = None  # if it is given
     redis: str = ""
     fleet: str = ""
+    name: str = ""  # the fleet, as 1.0 named the option
     wait: int | None = None  # seconds
     strict: bool = False
     drain: int | None = None  # seconds
@@ -127,9 +128,13 @@ class Target:
     def open_redis(self, *, create: bool = False) -> "RedisStore | None":
         """Return the state of the fleet, which may be created; None if no Redis is given."""
         if not self.redis:
-            if "fleet" in self.typed:
+            if self.typed & {"fleet", "name"}:
                 raise click.UsageError("--fleet needs --redis")
             return None
+        if self.name:
+            warn("--name and MAINTENANCE_NAME are deprecated; use --fleet and MAINTENANCE_FLEET")
+            source = click.get_current_context().get_parameter_source("fleet")
+            self.fleet = self.name if source is ParameterSource.DEFAULT else self.fleet
         try:
             from maintenance_wsgi.fleet import connection, store  # noqa: PLC0415 (an extra)
         except ModuleNotFoundError as error:

@@ -6,12 +6,15 @@ let through. Changes are all-or-nothing, atomic, and follow links.
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+from warnings import warn
 
-from maintenance_wsgi.errors import StateError
+from maintenance_wsgi.errors import ConfigTypeError, StateError
 from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.state import edits
 from maintenance_wsgi.state.exemptions import (
@@ -26,6 +29,9 @@ from maintenance_wsgi.state.store import Change, FileStore, Snapshot, Store
 from maintenance_wsgi.state.users import operator_name
 
 _logger = logging.getLogger("maintenance_wsgi")
+# Where the attributes of a Status of 1.0 are now.
+_MOVED = {name: f"window.{name}" for name in ("message", "until", "retry_after", "by", "since")}
+_MOVED["exempt"] = "exemptions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,16 @@ class Status:
     exemptions: tuple[str, ...] = ()
     invalid: tuple[str, ...] = ()
     invalid_count: int = 0
+
+    if not TYPE_CHECKING:  # pragma: no branch (a type checker finds the old names by itself)
+
+        def __getattr__(self, name: str) -> object:
+            """Return an attribute by its name in 1.0; deprecated, and gone in 1.2."""
+            if name not in _MOVED:
+                raise AttributeError(f"'Status' object has no attribute '{name}'")
+            remedy = f"is deprecated; use Status.{_MOVED[name]}"
+            warn(f"Status.{name}: {remedy}", DeprecationWarning, stacklevel=2)
+            return attrgetter(_MOVED[name])(self)
 
 
 class MaintenanceMode:
@@ -208,6 +224,11 @@ class MaintenanceMode:
                 if found.flag is None:
                     _logger.warning("%s: maintenance was off before its block ended", self.store)
 
+    @property
+    def enabled(self) -> "_Enabled":
+        """The name of `window` in 1.0; deprecated, and gone in 1.2."""
+        return _Enabled(self.window)
+
     def set_exemptions(self, entries: Iterable[str]) -> tuple[Snapshot, Snapshot]:
         """Replace the list; with an empty one no client is exempt.
 
@@ -259,6 +280,21 @@ class MaintenanceMode:
         if is_utf_16 and after.exemptions != listed:
             _logger.warning("%s: the list was in UTF-16, and is in UTF-8 now", self.store)
         return before, after
+
+
+@dataclass(frozen=True, slots=True)
+class _Enabled:
+    """`window` by a name that reads as a condition, which it never was."""
+
+    window: Callable[..., AbstractContextManager[bool]]
+
+    def __call__(self, **options: Any) -> AbstractContextManager[bool]:  # noqa: ANN401 (as `window`)
+        remedy = "is deprecated; use MaintenanceMode.window"
+        warn(f"MaintenanceMode.enabled: {remedy}", DeprecationWarning, stacklevel=2)
+        return self.window(**options)
+
+    def __bool__(self) -> bool:
+        raise ConfigTypeError("MaintenanceMode.enabled: is not a condition; use is_enabled()")
 
 
 def status_of(found: Snapshot) -> Status:

@@ -64,6 +64,7 @@ def test_names_tell_fleets_apart(redis_url: str) -> None:
     succeed(redis_url, "enable", "--fleet=shop")
     succeed(redis_url, "disable", "--fleet=blog")
     assert "is enabled" in succeed(redis_url, "status", "--fleet=shop")
+    assert "is enabled" in succeed(redis_url, "status", "--name=shop")
     assert "is disabled" in succeed(redis_url, "status", "--fleet=blog")
     assert invoke_fleet(redis_url, "status").exit_code == 1
 

@@ -238,7 +238,8 @@ def test_place_that_is_neither_a_path_nor_a_store_is_refused(where: Any) -> None
 
 
 def test_window_is_a_block_and_no_condition(mode: MaintenanceMode) -> None:
-    assert not hasattr(mode, "enabled")
+    with pytest.raises(ConfigTypeError, match=r"enabled: is not a condition; use is_enabled\(\)"):
+        bool(mode.enabled)
     assert not mode.is_enabled()
 
 
