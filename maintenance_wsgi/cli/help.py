@@ -29,6 +29,7 @@ def print_help(target: Target, name: str | None) -> None:
         click.echo(topic.read_text("utf-8"), nl=False)
         return
     try:
-        main([*filter(None, [name]), "--help"], target.program, standalone_mode=False)
+        words = [] if name is None else [name]
+        main([*words, "--help"], target.program, standalone_mode=False)
     except click.UsageError as error:
         raise click.UsageError(f"{error.message} Topics: {', '.join(TOPICS)}.") from None
