@@ -123,6 +123,7 @@ def test_every_header_that_is_sent_is_in_the_topic(tmp_path: Path) -> None:
     pairs = re.findall(r"  ([A-Z][\w-]+): (.+?)(?=  |$)", SENT, re.MULTILINE)
     assert pairs
     assert set(pairs) - sent == set()
+    assert surface.strings(HEADER, "response") - named == set()
     marks = {value for name, value in sent if name == "X-Maintenance-Mode"}
     assert set(re.findall(r"^  ([a-z-]+)  ", SENT, re.MULTILINE)) == marks
     keys = {key for answer in found for key in answer["environ"]}
