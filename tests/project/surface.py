@@ -27,6 +27,7 @@ from maintenance_wsgi.cli.help import TOPICS
 from maintenance_wsgi.config import options_from_ini
 from maintenance_wsgi.fleet.nodes import Node
 from maintenance_wsgi.gate import Outcome
+from maintenance_wsgi.request.bypass import new_link
 from maintenance_wsgi.request.client_ip import Reason
 from maintenance_wsgi.response.templates import CUSTOM_PLACEHOLDERS
 from maintenance_wsgi.state.users import current_user
@@ -59,13 +60,17 @@ def present(directory: Path) -> Surface:
         "topics of help": list(TOPICS),
         "placeholders": list(CUSTOM_PLACEHOLDERS),
         "files": sorted(strings(FILE_NAME)),
+        "loggers": sorted(loggers()),
         "extras": sorted(distributed.metadata.get_all("Provides-Extra", [])),
         "entry points": {f"{e.group}: {e.name}": e.value for e in distributed.entry_points},
     }
 
 
 def names() -> Surface:
-    return {name: _described(getattr(maintenance_wsgi, name)) for name in maintenance_wsgi.__all__}
+    """Return what is exported, and the one function that the README names by its module."""
+    exported = {name: getattr(maintenance_wsgi, name) for name in maintenance_wsgi.__all__}
+    public = exported | {"request.bypass.new_link": new_link}
+    return {name: _described(value) for name, value in public.items()}
 
 
 def _described(value: Callable[..., object]) -> Surface:
@@ -237,6 +242,13 @@ def variables() -> set[str]:
     except ConfigError as error:
         options = str(error).partition("use one of ")[2].split(", ")
     return found | {f"MAINTENANCE_{option.upper()}" for option in options}
+
+
+def loggers() -> set[str]:
+    """Return the names of the loggers."""
+    calls = (node for node in trees() if isinstance(node, ast.Call))
+    named = (call.args[0] for call in calls if ast.unparse(call.func) == "logging.getLogger")
+    return {str(name.value) for name in named if isinstance(name, ast.Constant)}
 
 
 def strings(pattern: str, part: str = ".") -> set[str]:

@@ -257,6 +257,16 @@ def test_enabled_details_round_trip(mode: MaintenanceMode) -> None:
     assert found.window.by.startswith(pwd.getpwuid(os.geteuid()).pw_name)
 
 
+def test_new_message_drops_the_translations_and_says_so(
+    mode: MaintenanceMode, caplog: pytest.LogCaptureFixture
+) -> None:
+    mode.enable(message="Moving house", messages={"fr": "Nous déménageons", "de": "Umzug"})
+    assert caplog.messages == []
+    mode.enable(message="Back soon")
+    assert caplog.messages == [f"{mode.store}: the message in de, fr is dropped"]
+    assert mode.status().window.messages is None
+
+
 def test_enable_names_the_sudo_user(mode: MaintenanceMode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "alice")
     mode.enable()
