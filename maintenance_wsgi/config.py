@@ -18,7 +18,7 @@ from maintenance_wsgi.errors import ConfigError
 _PREFIX = "MAINTENANCE_"
 _logger = logging.getLogger("maintenance_wsgi")
 # Options of the command only, for a fleet: a container may hold them beside the application's.
-_OF_THE_COMMAND = {"MAINTENANCE_FLEET", "MAINTENANCE_NODE", "MAINTENANCE_REDIS"}
+_OF_THE_COMMAND = {f"MAINTENANCE_{name}" for name in ("FLEET", "NAME", "NODE", "REDIS")}
 
 
 class Options(NamedTuple):

@@ -16,6 +16,10 @@ class ConfigTypeError(MaintenanceError, TypeError):
 class EntryError(MaintenanceError, ValueError):
     """Strings meant for the exemption list are not valid addresses or networks.
 
+    Args:
+        message: names the refused strings, and the spelling that is meant.
+        texts: the refused strings, in the order given.
+
     Attributes:
         texts: the refused strings, in the order given.
     """
@@ -29,4 +33,4 @@ class EntryError(MaintenanceError, ValueError):
 
 
 class StateError(MaintenanceError, OSError):
-    """The directory or one of its two files cannot be read or written."""
+    """The directory, one of its two files or a fleet's Redis cannot be read or written."""

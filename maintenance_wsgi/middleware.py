@@ -68,7 +68,8 @@ class MaintenanceMiddleware:
         retry_after: seconds for the `Retry-After` of the 503, or None for no such header; a value
             in the flag file takes precedence.
         page: an HTML file, or a directory with `page.html` and `page.<language>.html`, in place
-            of the built-in page; see `maintenance_wsgi.response.templates`.
+            of the built-in page; `pydoc maintenance_wsgi.response.templates` lists its
+            placeholders.
         cors_origins: origins (`https://shop.example`, or `*`) whose scripts may read the 503.
         drain: count the requests in flight, so that `enable --drain` can wait until the earlier
             ones have ended. An answer that is neither a list nor a tuple ends with its `close()`.
@@ -137,17 +138,22 @@ class MaintenanceMiddleware:
 
     @classmethod
     def from_environ(cls, application: WSGIApplication | str) -> Self:
-        """Return the middleware as environment variables configure it.
+        """Return the middleware around an application, as environment variables configure it.
 
         `MAINTENANCE_DIR` is the directory of the two files, and has no default: the server's
         working directory may be another than the operator's. `MAINTENANCE_TRUSTED_PROXIES` and so
         on are the constructor's options. Blanks or commas separate the entries of a list, an empty
-        value counts as not given, and `MAINTENANCE_RETRY_AFTER` may be `none`.
+        value counts as not given, and `MAINTENANCE_RETRY_AFTER` may be `none`. The command
+        `maintenance-wsgi help environment` lists the variables.
+
+        Args:
+            application: as the constructor takes it.
 
         Raises:
             ConfigError: `MAINTENANCE_DIR` is not set, a variable is nearly an option's name, or a
                 value is not valid; the message names it.
-            StateError: this user cannot search the directory.
+            StateError: this user cannot search the directory, or with `MAINTENANCE_DRAIN` not make
+                a file there.
         """
         options = options_from_environ()
         if "dir" not in options:
@@ -155,7 +161,15 @@ class MaintenanceMiddleware:
         return cls(application, options.pop("dir"), **options)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request: by the application, or with the 503."""
+        """Answer a request: by the application, or with the 503. Never raises by itself.
+
+        Args:
+            environ: the request (PEP 3333).
+            start_response: the server's function, which starts the answer.
+
+        Returns:
+            The body of the answer.
+        """
         flag = self._look()
         if flag is None:
             return self._let_in(environ, start_response)
@@ -182,6 +196,12 @@ class MaintenanceMiddleware:
 
         The result names the trusted proxies and the exempt entry: only show it to exempt or
         logged-in users.
+
+        Args:
+            environ: the request (PEP 3333); no answer is made.
+
+        Returns:
+            An account: `str()` gives lines of text, and `as_dict()` what `explain --json` prints.
         """
         return explain(environ, self._gate)
 
@@ -205,6 +225,9 @@ def wrap(name: str) -> MaintenanceMiddleware:
     For servers that take an expression, so that no code changes:
     `gunicorn 'maintenance_wsgi:wrap("shop.wsgi:application")'`. It is
     `MaintenanceMiddleware.from_environ(name)`, which documents the variables and the errors.
+
+    Args:
+        name: `"package.module:attribute"` or `"package.module:factory()"`.
     """
     return MaintenanceMiddleware.from_environ(name)
 

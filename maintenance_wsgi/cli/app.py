@@ -32,7 +32,7 @@ PATH = click.Path(readable=False)  # a directory that cannot be listed will do
 _MAGENTO_NAMES = ("allow-ips", "disable", "enable", "status")
 # The module of each command, which is imported when the command is called: a start must be quick.
 _MODULES = dict.fromkeys(_MAGENTO_NAMES, "switch") | {"follow": "fleet", "run": "run"}
-_MODULES |= dict.fromkeys(("check", "explain", "preview"), "diagnosis")
+_MODULES |= dict.fromkeys(("check", "explain", "preview"), "diagnosis") | {"help": "help"}
 _NAMES_ELSEWHERE = {"up": "disable", "off": "disable", "stop": "disable", "list": "allow-ips"}
 _NAMES_ELSEWHERE |= dict.fromkeys(("down", "on", "start"), "enable")
 _NAMES_ELSEWHERE |= {"add": "allow-ips --add", "remove": "allow-ips --remove"}
@@ -50,6 +50,7 @@ class Target:
     dir: str | None = None  # if it is given
     redis: str = ""
     fleet: str = ""
+    name: str = ""  # the fleet, as 1.0 named the option
     wait: int | None = None  # seconds
     strict: bool = False
     drain: int | None = None  # seconds
@@ -127,9 +128,13 @@ class Target:
     def open_redis(self, *, create: bool = False) -> "RedisStore | None":
         """Return the state of the fleet, which may be created; None if no Redis is given."""
         if not self.redis:
-            if "fleet" in self.typed:
+            if self.typed & {"fleet", "name"}:
                 raise click.UsageError("--fleet needs --redis")
             return None
+        if self.name:
+            warn("--name and MAINTENANCE_NAME are deprecated; use --fleet and MAINTENANCE_FLEET")
+            source = click.get_current_context().get_parameter_source("fleet")
+            self.fleet = self.name if source is ParameterSource.DEFAULT else self.fleet
         try:
             from maintenance_wsgi.fleet import connection, store  # noqa: PLC0415 (an extra)
         except ModuleNotFoundError as error:
@@ -300,7 +305,8 @@ def _color(ctx: click.Context, _option: object, value: bool | None) -> None:  # 
 
 @click.group(
     cls=_Commands,
-    epilog="Exit status: 0 done, 1 refused or failed, 2 wrong usage. Completion: see the README.",
+    epilog="Exit status: 0 done, 1 refused or failed, 2 wrong usage. Completion: see the README."
+    " The topics of help are environment, exit-codes, files and headers.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @target_option(

@@ -37,6 +37,8 @@ _fleet_option = target_option(
     show_envvar=True,
     help="Name of the fleet in that Redis.",
 )
+# What 1.0 called it: without it, a script of that time would act on another fleet.
+_name_option = target_option("--name", metavar="NAME", envvar="MAINTENANCE_NAME", hidden=True)
 _wait_option = target_option(
     "--wait",
     type=seconds,
@@ -54,7 +56,7 @@ _force_option = target_option(
 
 def fleet_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that name a fleet."""
-    return _redis_option(_fleet_option(command))
+    return _redis_option(_fleet_option(_name_option(command)))
 
 
 def change_options(command: Callable[..., None]) -> Callable[..., None]:

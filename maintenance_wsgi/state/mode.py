@@ -6,12 +6,15 @@ let through. Changes are all-or-nothing, atomic, and follow links.
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+from warnings import warn
 
-from maintenance_wsgi.errors import StateError
+from maintenance_wsgi.errors import ConfigTypeError, StateError
 from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.state import edits
 from maintenance_wsgi.state.exemptions import (
@@ -26,6 +29,9 @@ from maintenance_wsgi.state.store import Change, FileStore, Snapshot, Store
 from maintenance_wsgi.state.users import operator_name
 
 _logger = logging.getLogger("maintenance_wsgi")
+# Where the attributes of a Status of 1.0 are now.
+_MOVED = {name: f"window.{name}" for name in ("message", "until", "retry_after", "by", "since")}
+_MOVED["exempt"] = "exemptions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,8 @@ class Status:
 
     Attributes:
         enabled: whether maintenance is on.
-        window: what the flag says.
+        window: what the flag says. Its attributes have the names of the flag's members, such as
+            `window.message` and `window.until`; None if a value is not known.
         exemptions: canonical entries of the list, in their order.
         invalid: the first ten words of the list that are not valid entries.
         invalid_count: how many such words there are.
@@ -46,15 +53,26 @@ class Status:
     invalid: tuple[str, ...] = ()
     invalid_count: int = 0
 
+    if not TYPE_CHECKING:  # pragma: no branch (a type checker finds the old names by itself)
+
+        def __getattr__(self, name: str) -> object:
+            """Return an attribute by its name in 1.0; deprecated, and gone in 1.2."""
+            if name not in _MOVED:
+                raise AttributeError(f"'Status' object has no attribute '{name}'")
+            remedy = f"is deprecated; use Status.{_MOVED[name]}"
+            warn(f"Status.{name}: {remedy}", DeprecationWarning, stacklevel=2)
+            return attrgetter(_MOVED[name])(self)
+
 
 class MaintenanceMode:
     """Reads and changes the state: that of a directory, or that of another store.
 
     Every method raises `StateError` if the state cannot be read or written; it is unchanged then.
-    A method that changes the state returns what it was before, and what it is after.
+    A method that changes the state returns what it was before, and what it is after: two tuples of
+    the flag's bytes (None if maintenance is off) and the list's bytes.
 
     Args:
-        where: the directory of the two files, or a store.
+        where: the directory of the two files, or a store, such as that of a fleet.
 
     Attributes:
         store: the store that holds the state.
@@ -105,7 +123,8 @@ class MaintenanceMode:
         them, and the log says so.
 
         Args:
-            exemptions: replaces the list.
+            exemptions: addresses and networks, such as `"203.0.113.7"` or `"2001:db8::/32"`, that
+                replace the list; an empty list exempts no client.
             message: string for the visitors; drops the translations of an earlier one.
             messages: its translations by language tag (RFC 5646), which extend those in the flag;
                 an empty one is taken back.
@@ -179,6 +198,11 @@ class MaintenanceMode:
 
         Yields:
             Whether this block switched maintenance on.
+
+        Raises:
+            ConfigError: a value is not valid; nothing is changed, and the block is not run.
+            ConfigTypeError: a value has the wrong type; likewise.
+            EntryError: an exemption is not a valid address or network; likewise.
         """
         given = _signed(
             Window(message, messages, until, retry_after, bypass=bypass, read_only=read_only)
@@ -200,8 +224,16 @@ class MaintenanceMode:
                 if found.flag is None:
                     _logger.warning("%s: maintenance was off before its block ended", self.store)
 
+    @property
+    def enabled(self) -> "_Enabled":
+        """The name of `window` in 1.0; deprecated, and gone in 1.2."""
+        return _Enabled(self.window)
+
     def set_exemptions(self, entries: Iterable[str]) -> tuple[Snapshot, Snapshot]:
         """Replace the list; with an empty one no client is exempt.
+
+        Args:
+            entries: addresses and networks, such as `"203.0.113.7"` or `"2001:db8::/32"`.
 
         Raises:
             EntryError: an entry is not a valid address or network; nothing is changed.
@@ -212,6 +244,9 @@ class MaintenanceMode:
     def add_exemptions(self, entries: Iterable[str]) -> tuple[Snapshot, Snapshot]:
         """Append to the list; what stands there stays as it is.
 
+        Args:
+            entries: addresses and networks.
+
         Raises:
             EntryError: an entry is not a valid address or network; nothing is changed.
         """
@@ -220,6 +255,9 @@ class MaintenanceMode:
 
     def remove_exemptions(self, entries: Iterable[str]) -> tuple[Snapshot, Snapshot]:
         """Cut entries from the list; what else stands there stays as it is.
+
+        Args:
+            entries: addresses and networks, in any spelling of theirs.
 
         Raises:
             EntryError: an entry is not a valid address or network; nothing is changed.
@@ -242,6 +280,21 @@ class MaintenanceMode:
         if is_utf_16 and after.exemptions != listed:
             _logger.warning("%s: the list was in UTF-16, and is in UTF-8 now", self.store)
         return before, after
+
+
+@dataclass(frozen=True, slots=True)
+class _Enabled:
+    """`window` by a name that reads as a condition, which it never was."""
+
+    window: Callable[..., AbstractContextManager[bool]]
+
+    def __call__(self, **options: Any) -> AbstractContextManager[bool]:  # noqa: ANN401 (as `window`)
+        remedy = "is deprecated; use MaintenanceMode.window"
+        warn(f"MaintenanceMode.enabled: {remedy}", DeprecationWarning, stacklevel=2)
+        return self.window(**options)
+
+    def __bool__(self) -> bool:
+        raise ConfigTypeError("MaintenanceMode.enabled: is not a condition; use is_enabled()")
 
 
 def status_of(found: Snapshot) -> Status:

@@ -11,6 +11,7 @@ from maintenance_wsgi.fleet.connection import RedisConnection
 from maintenance_wsgi.fleet.store import RedisStore
 from tests.live.fleet.followers import heartbeat, snapshot, timeless
 from tests.support.commands import invoke, invoke_fleet, succeed
+from tests.support.data import load
 from tests.support.wsgi import call, make_environ, shop
 
 pytestmark = pytest.mark.servers
@@ -60,10 +61,20 @@ def test_commands_need_no_directory_for_temporary_files(
         succeed(redis_url, *line.split())
 
 
+def test_keys_of_a_fleets_state_are_as_recorded(redis_url: str) -> None:
+    recorded = load("surface.json")["json"]
+    succeed(redis_url, "enable")
+    heartbeat(RedisStore(RedisConnection(redis_url)), "web1")
+    found = json.loads(succeed(redis_url, "status", "--json"))
+    assert found.keys() == recorded["status"].keys() | {"nodes", "fallen_back"}
+    assert [list(node) for node in found["nodes"]] == [recorded["status, a node"]]
+
+
 def test_names_tell_fleets_apart(redis_url: str) -> None:
     succeed(redis_url, "enable", "--fleet=shop")
     succeed(redis_url, "disable", "--fleet=blog")
     assert "is enabled" in succeed(redis_url, "status", "--fleet=shop")
+    assert "is enabled" in succeed(redis_url, "status", "--name=shop")
     assert "is disabled" in succeed(redis_url, "status", "--fleet=blog")
     assert invoke_fleet(redis_url, "status").exit_code == 1
 

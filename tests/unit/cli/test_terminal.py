@@ -12,6 +12,7 @@ import traceback
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import pexpect
 import pytest
 
@@ -47,8 +48,9 @@ REFUSED = [
     "status --redis=redis://¤/0",
     *(f"{command} --dir=¤" for command in [*COMMANDS, FOLLOW] if "run" not in command),
     "run --dir=¤ true",
-    *(f"{name} --¤" for name in main.commands),
+    *(f"{name} --¤" for name in main.list_commands(click.Context(main))),
     *(f"maintenance:{command} --¤" for command in COMMANDS[:4]),
+    "help ¤",
     "enable ¤",
     "enable --ip=¤",
     "maintenance:enable --ip=¤",

@@ -238,7 +238,8 @@ def test_place_that_is_neither_a_path_nor_a_store_is_refused(where: Any) -> None
 
 
 def test_window_is_a_block_and_no_condition(mode: MaintenanceMode) -> None:
-    assert not hasattr(mode, "enabled")
+    with pytest.raises(ConfigTypeError, match=r"enabled: is not a condition; use is_enabled\(\)"):
+        bool(mode.enabled)
     assert not mode.is_enabled()
 
 
@@ -254,6 +255,16 @@ def test_enabled_details_round_trip(mode: MaintenanceMode) -> None:
     assert found.window.since is not None
     assert found.window.by is not None
     assert found.window.by.startswith(pwd.getpwuid(os.geteuid()).pw_name)
+
+
+def test_new_message_drops_the_translations_and_says_so(
+    mode: MaintenanceMode, caplog: pytest.LogCaptureFixture
+) -> None:
+    mode.enable(message="Moving house", messages={"fr": "Nous déménageons", "de": "Umzug"})
+    assert caplog.messages == []
+    mode.enable(message="Back soon")
+    assert caplog.messages == [f"{mode.store}: the message in de, fr is dropped"]
+    assert mode.status().window.messages is None
 
 
 def test_enable_names_the_sudo_user(mode: MaintenanceMode, monkeypatch: pytest.MonkeyPatch) -> None:
