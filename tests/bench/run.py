@@ -12,13 +12,13 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.bench.lists import ALL_SIZES, SETTLING_SECONDS, entries, intake_table, make_directories
-from tests.bench.per_request import EXEMPT, FLAG, SIZES, STRANGER, gates_table
+from tests.bench.crowd import EXEMPT_NETWORK
+from tests.bench.lists import ALL_SIZES, entries, intake_table, make_directories
+from tests.bench.per_request import FLAG, SIZES, STRANGER, gates_table
 from tests.bench.timing import Series, print_table, shuffled_turns
 from tests.support.processes import ROOT, held_port, run, running
 
@@ -113,10 +113,9 @@ def _wrk(url: str) -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory() as base:
         for size in SIZES:
-            make_directories(f"{base}/short-{size}", [*entries(size, 4)[1:], EXEMPT])
+            make_directories(f"{base}/short-{size}", [*entries(size, 4)[1:], EXEMPT_NETWORK])
         for size, version in ALL_SIZES:
             make_directories(f"{base}/long-{size}-{version}", entries(size, version))
-        time.sleep(SETTLING_SECONDS)
         print(f"CPython {platform.python_version()}, {os.cpu_count()} processors.\n")
         gates_table(base)
         server_table(base)
