@@ -4,12 +4,10 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import lru_cache
 from math import ceil
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from maintenance_wsgi.arguments import MAX_SECONDS
-from maintenance_wsgi.networks import Address, is_public
 from maintenance_wsgi.response import templates
 from maintenance_wsgi.response.cors import CORSPolicy
 from maintenance_wsgi.response.exempt import READ_ONLY
@@ -47,7 +45,7 @@ class UnavailableResponse:
             ("Referrer-Policy", "no-referrer"),
         ]
         self._catalogs = load_catalogs()
-        self._languages = tuple(self._catalogs)
+        self._languages = frozenset(self._catalogs)  # which keeps its hash
         self._page, self._page_with_address = templates.load_pages()
 
     def __call__(
@@ -55,11 +53,11 @@ class UnavailableResponse:
         environ: WSGIEnvironment,
         start_response: StartResponse,
         window: Window,
-        client: Address | None,
+        client: str | None,
     ) -> Iterable[bytes]:
         """Answer a request: a `HEAD` without a body, an allowed CORS preflight with a 204.
 
-        The request's body is read first. If the visitor's address is unknown, `client` is None.
+        The request's body is read first. `client` is the visitor's address if a page may show it.
         """
         complete = read_body(environ)
         mark = READ_ONLY if window.read_only else _ON
@@ -67,7 +65,7 @@ class UnavailableResponse:
             start_response("204 No Content", [*self._common_headers, mark, *preflight_headers])
             return complete([])
         left = self._time_left(window)
-        headers, body = self._render(environ, window, left, client)
+        headers, body = self._render(environ, window, left, client or "")
         headers = [*headers, *self._common_headers, mark, ("Content-Length", str(len(body)))]
         if left.retry_after is not None:
             headers.append(("Retry-After", str(left.retry_after)))
@@ -89,12 +87,11 @@ class UnavailableResponse:
         environ: WSGIEnvironment,
         window: Window,
         left: templates.TimeLeft,
-        client: Address | None,
+        address: str,
     ) -> tuple[list[tuple[str, str]], bytes]:
         """Return the headers that describe the body, and the body."""
         accept_language = str(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
         content_type = choose_format(str(environ.get("HTTP_ACCEPT", "")))
-        address = _public_address(client) if client else ""
         if window.read_only and window.message is None:
             message = self._catalog(accept_language).read_only
             window = replace(window, message=message)
@@ -116,13 +113,3 @@ class UnavailableResponse:
 
     def _catalog(self, accept_language: str) -> Catalog:
         return self._catalogs[choose_language(accept_language, self._languages) or "en"]
-
-
-@lru_cache(maxsize=4096)
-def _public_address(address: Address) -> str:
-    """Return the address as the page shows it, empty if it is not public.
-
-    A visitor reads out the address, so that an operator can exempt it. A private address would only
-    tell the visitor about the network behind the proxy.
-    """
-    return str(address) if is_public(address) else ""
