@@ -161,6 +161,7 @@ def served(off: str, on: str) -> WSGIApplication:
         "/stat": _behind_one_stat(os.path.join(off, FLAG)),
         "/off": ours(off),
         "/counted": counting(off),
+        "/naive": proxy_fix_and_scan(on),
         "/blocked": ours(on),
     }
     return lambda environ, start_response: apps[environ["PATH_INFO"]](environ, start_response)
