@@ -30,7 +30,6 @@ PROXY = "10.0.0.1"
 EXEMPT = "81.2.69.142"
 STRANGER = "93.184.216.34"
 FLAG, LIST = ".maintenance.flag", ".maintenance.ip"
-_OURS, _BARE = "maintenance-wsgi", "bare"
 _PAGE = b"<!DOCTYPE html><html lang=en><title>Maintenance</title><h1>Back soon</h1></html>"
 
 
@@ -242,56 +241,55 @@ _SITUATIONS = {
 SIZES = (1, 1_000, 100_000)
 # For so long after its first reading of a file, a process compares the bytes at each request.
 SETTLING_SECONDS = 2.1
-_SHORT_SIZES = (1, 1_000)  # a scan of a longer list takes a second
-_OTHERS = {
-    "`drain=True`": counting,
-    "`ProxyFix` and a scan": proxy_fix_and_scan,
-    "`ProxyFix` and `netaddr.IPSet`": proxy_fix_and_ip_set,
+_OTHERS: dict[str, tuple[Callable[[str], WSGIApplication], int]] = {  # with the list's length
+    "`drain=True`": (counting, 1),
+    "`ProxyFix` and a scan of 1": (proxy_fix_and_scan, 1),
+    "of 1,000": (proxy_fix_and_scan, 1_000),
+    "`ProxyFix` and `netaddr.IPSet`": (proxy_fix_and_ip_set, 1),
 }
 _DJANGO = "django-maintenance-mode"
 
 
 def gates_table(base: str) -> None:
-    """Print what each gate adds to the bare application."""
-    runs = _all_runs(base)
-    for run in runs.values():
-        run(1)
-    time.sleep(SETTLING_SECONDS)
-    times = side_by_side(runs | _system_calls(base))
-    failing, two = times["failing stat",], times["two stats",]
+    """Print what each gate adds to the bare application, first for a crowd of new clients."""
     rows: list[list[object]] = []
+    django_gate, system_calls = _DjangoGate(base), _system_calls(base)
     for name, situation in _SITUATIONS.items():
+        # One situation at a time: a process that serves a crowd does little else.
+        times = side_by_side(_settled(_runs(base, situation, django_gate)) | system_calls)
+        unit = times["failing stat" if situation.state == "off" else "two stats"]
+        costs = {other: times[other] - times["bare"] for other in _OTHERS}
+        costs[_DJANGO] = times[_DJANGO] - times["bare Django"]
         for size in SIZES:
-            cost = times[_OURS, size, name] - times[_BARE, name]
-            unit = failing if situation.state == "off" else two
-            rows.append([name, f"{size:,}", cost.times(1e-3), situation.aim, cost / unit])
-            for other in _OTHERS:
-                found = times.get((other, size, name))
-                rows[-1].append((found - times[_BARE, name]) / cost if found else "")
-            django = times.get((_DJANGO, size, name))
-            rows[-1].append((django - times[_DJANGO, _BARE, name]) / cost if django else "")
-    print("What a gate adds to a request; `os.stat` is one that fails (off), or two that succeed:")
-    print(f"{', '.join(str(unit.times(1e-3)) for unit in (failing, two))} µs.\n")
-    others = [f"{other}, in ours" for other in (*_OTHERS, _DJANGO)]
-    print_table(["Request", "Entries", "µs", "aim", "in `os.stat`", *others], rows)
+            cost = times[f"{size:,}"] - times["bare"]
+            figures = [unit.times(1e-3), cost.times(1e-3), situation.aim, cost / unit]
+            rows.append([name, f"{size:,}", *figures, *(found / cost for found in costs.values())])
+    print("What a gate adds to a request; `os.stat` is one that fails (off), or two that succeed.")
+    print("The last columns say how many times as long other gates take.\n")
+    columns = ["Request", "Entries", "`os.stat`, µs", "µs", "aim", "in `os.stat`"]
+    print_table([*columns, *_OTHERS, _DJANGO], rows)
 
 
-def _all_runs(base: str) -> dict[tuple[object, ...], Run]:
-    runs: dict[tuple[object, ...], Run] = {}
-    django_gate = _DjangoGate(base)
-    for name, (state, visitors, _) in _SITUATIONS.items():
-        runs[_BARE, name] = requests(application, visitors())
-        for size in SIZES:
-            directory = f"{base}/short-{size}/{state}"
-            runs[_OURS, size, name] = requests(ours(directory), visitors())
-            for other, wrap in (_OTHERS if size in _SHORT_SIZES else {}).items():
-                runs[other, size, name] = requests(wrap(directory), visitors())
-        bare, gated = django_gate.runs(_SITUATIONS[name])
-        runs[_DJANGO, _BARE, name], runs[_DJANGO, 1, name] = bare, gated
+def _runs(base: str, situation: Situation, django_gate: _DjangoGate) -> dict[str, Run]:
+    runs = {"bare": requests(application, situation.visitors())}
+    for size in SIZES:
+        directory = f"{base}/short-{size}/{situation.state}"
+        runs[f"{size:,}"] = requests(ours(directory), situation.visitors())
+    for other, (wrap, size) in _OTHERS.items():
+        directory = f"{base}/short-{size}/{situation.state}"
+        runs[other] = requests(wrap(directory), situation.visitors())
+    runs["bare Django"], runs[_DJANGO] = django_gate.runs(situation)
     return runs
 
 
-def _system_calls(base: str) -> dict[tuple[object, ...], Run]:
+def _settled(runs: dict[str, Run]) -> dict[str, Run]:
+    for run in runs.values():
+        run(1)
+    time.sleep(SETTLING_SECONDS)
+    return runs
+
+
+def _system_calls(base: str) -> dict[str, Run]:
     missing, found = f"{base}/short-1/off/{FLAG}", f"{base}/short-1/on/{FLAG}"
 
     def failing(number: int) -> None:
@@ -306,4 +304,4 @@ def _system_calls(base: str) -> dict[tuple[object, ...], Run]:
             os.stat(found)
             os.stat(found)
 
-    return {("failing stat",): failing, ("two stats",): two}
+    return {"failing stat": failing, "two stats": two}
