@@ -36,7 +36,7 @@ _UNIX = "unix:"
 _UNIX_PEERS = {"", "localhost", "<local>", "0.0.0.0", "@", "unix"}  # noqa: S104 (not bound)
 _MAX_PORT = 65535
 _CLOUDFRONT = "HTTP_CLOUDFRONT_VIEWER_ADDRESS"
-_CACHED_CLIENTS, _CACHED_PEERS = 256, 64
+_CACHED_CLIENTS, _CACHED_PEERS = 64, 64
 _MAX_CACHED_LENGTH = 300  # characters of a peer or of a header
 
 
