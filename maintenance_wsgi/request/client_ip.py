@@ -152,22 +152,19 @@ class ClientIPResolver:
         hops: list[Hop] = []
         address, reason = None, Reason.NO_HEADER
         for text, address in header_entries(self.key, value):
-            hop = Hop(text, address, self._trusted.match(address) if address else None)
-            hops.append(hop)
-            reason = self._reason_of(hop)
+            trusted_by = None if address is None else self._trusted.match(address)
+            hops.append(Hop(text, address, trusted_by))
+            if address is None:
+                reason = Reason.UNREADABLE_ENTRY if text else Reason.EMPTY_ENTRY
+            elif self.key not in _LIST_HEADERS:
+                reason = Reason.SINGLE_HEADER
+            else:
+                reason = _ALL_TRUSTED if trusted_by else _RIGHTMOST_UNTRUSTED
             if reason is not _ALL_TRUSTED:
                 break
         # CVE-2022-31813: `Connection: X-Forwarded-For` made a proxy drop its own header. Falling
         # back to the proxy's address would exempt such a client.
         return Resolution(peer, tuple(hops), address, reason)
-
-    def _reason_of(self, last: Hop) -> Reason:
-        """Return the reason if the search ended with this entry; only a trusted one leads on."""
-        if last.address is None:
-            return Reason.UNREADABLE_ENTRY if last.text else Reason.EMPTY_ENTRY
-        if self.key not in _LIST_HEADERS:
-            return Reason.SINGLE_HEADER
-        return _ALL_TRUSTED if last.trusted_by else _RIGHTMOST_UNTRUSTED
 
 
 class _TrustedNetworks:

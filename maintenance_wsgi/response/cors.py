@@ -42,7 +42,7 @@ class CORSPolicy:
 
     def answer_headers(self, environ: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Return the headers that let the script of the request's origin read the answer."""
-        allowed = self._allow_origin(environ) if self._origins else []  # most gates have none
+        allowed = self._allow_origin(environ)
         return [*allowed, _EXPOSED] if allowed else []
 
     def preflight_headers(self, environ: Mapping[str, Any]) -> list[tuple[str, str]]:

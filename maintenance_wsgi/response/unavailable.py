@@ -61,7 +61,9 @@ class UnavailableResponse:
         """
         complete = read_body(environ)
         mark = READ_ONLY if window.read_only else _ON
-        if preflight_headers := self._cors.preflight_headers(environ):
+        # Most gates have no origins, and a call costs time.
+        has_origins = bool(self._cors.vary)
+        if has_origins and (preflight_headers := self._cors.preflight_headers(environ)):
             start_response("204 No Content", [*self._common_headers, mark, *preflight_headers])
             return complete([])
         left = self._time_left(window)
@@ -69,7 +71,8 @@ class UnavailableResponse:
         headers = [*headers, *self._common_headers, mark, ("Content-Length", str(len(body)))]
         if left.retry_after is not None:
             headers.append(("Retry-After", str(left.retry_after)))
-        headers += self._cors.answer_headers(environ)
+        if has_origins:
+            headers += self._cors.answer_headers(environ)
         start_response("503 Service Unavailable", headers)
         return complete([] if environ.get("REQUEST_METHOD") == "HEAD" else [body])
 
