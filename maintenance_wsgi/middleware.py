@@ -177,7 +177,8 @@ class MaintenanceMiddleware:
         outcome = decision.outcome
         if outcome is _BLOCKED and (resolution := decision.resolution) and decision.window:
             self._warn(environ, resolution)
-            return self._unavailable(environ, start_response, decision.window, resolution.client)
+            client = resolution.public_client
+            return self._unavailable(environ, start_response, decision.window, client)
         if outcome is _HEALTH:
             return answer_health(environ, start_response)
         if outcome is _BYPASS_LINK:

@@ -68,20 +68,20 @@ class Explanation:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what programs need: codes, addresses and booleans, all of JSON's types."""
-        peer, hops, client, reason = self.resolution
+        client = self.resolution.client
         return {
             "allowed": self.outcome.allowed,
             "outcome": self.outcome.value,
             "outcome_if_on": self.outcome_if_on.value,
             "client": None if client is None else str(client),
-            "reason": reason.value,
+            "reason": self.resolution.reason.value,
             "matched_entry": self.matched and self.matched.text,
             "matched_line": self.matched and self.matched.line,
             "path": self.path,
-            "peer": _hop_dict(peer),
+            "peer": _hop_dict(self.resolution.peer),
             "header": self.header,
             "value": self.value,
-            "hops": [_hop_dict(hop) for hop in hops],
+            "hops": [_hop_dict(hop) for hop in self.resolution.hops],
             "ignored_hops": [_hop_dict(hop) for hop in self.ignored],
         }
 

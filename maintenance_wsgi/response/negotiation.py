@@ -24,6 +24,7 @@ _ALIASES = {
 }
 _MAX_HEADER = 1000  # characters of a header that are read
 _CACHE_SIZE = 1024
+_Languages = tuple[str, ...] | frozenset[str]
 
 
 def choose_format(accept: str) -> str:
@@ -43,7 +44,7 @@ def _choose_format(accept: str) -> str:
     return _FORMATS[max(ranks)[-1]] if ranks else HTML
 
 
-def choose_language(accept_language: str, offered: tuple[str, ...]) -> str | None:
+def choose_language(accept_language: str, offered: _Languages) -> str | None:
     """Return the offered language that a visitor prefers, or None.
 
     Each range of `Accept-Language` is looked up on its own, the best first, and shortened from its
@@ -53,7 +54,7 @@ def choose_language(accept_language: str, offered: tuple[str, ...]) -> str | Non
 
 
 @lru_cache(_CACHE_SIZE)
-def _choose_language(accept_language: str, offered: tuple[str, ...]) -> str | None:
+def _choose_language(accept_language: str, offered: _Languages) -> str | None:
     by_tag = {language.lower(): language for language in offered}
     for language, quality in _preferences(accept_language, LanguageAccept):
         tag = language.lower().replace("_", "-") if quality > 0 else ""

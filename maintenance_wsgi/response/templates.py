@@ -18,14 +18,12 @@ import os
 import re
 from base64 import b64encode
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
-from itertools import groupby
-from typing import Self
 
 from maintenance_wsgi.arguments import absolute_path
 from maintenance_wsgi.errors import ConfigError
@@ -40,7 +38,6 @@ _TRANSLATED_PAGE = re.compile(r"page\.([0-9A-Za-z_-]+)\.html")
 CUSTOM_PLACEHOLDERS: tuple[str, ...] = (
     *("message", "back_in", "until_local", "until", "retry_after", "client_ip", "language"),
 )
-_PER_REQUEST = ("retry_after", "client_ip")
 # What people wrote: escaping makes it safe in HTML text and in quoted attributes only.
 FREE_TEXTS = ("message", "back_in", "until_local")
 _WORDS = ("direction", "title", "unavailable", "planned", "retry", "address", "script")
@@ -50,9 +47,30 @@ _IN_LINK = r"[^\s<>\"()«»\u2000-\u206f\u0e00-\u0e7f\u2e80-\ua4cf\uac00-\ud7ff\
 _LINK = re.compile(rf"(https://(?:{_IN_LINK}|\({_IN_LINK}*\))+(?<![.,;:!?'*\]]))")
 
 Values = Mapping[str, str]
-_Headers = list[tuple[str, str]]
 # A text, or the name of a placeholder; and the names of the sections that it stands in.
 _Piece = tuple[bytes | str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that only lacks what differs from client to client.
+
+    Attributes:
+        headers: the response headers that describe it.
+        parts: its body.
+        lacks: the place among the parts, and the name, of each value that it lacks.
+    """
+
+    headers: Sequence[tuple[str, str]]
+    parts: Sequence[bytes]
+    lacks: Sequence[tuple[int, str]]
+
+    def fill(self, values: Mapping[str, bytes]) -> bytes:
+        """Return the body; the values need no escaping."""
+        parts = [*self.parts]
+        for place, name in self.lacks:
+            parts[place] = values[name]
+        return b"".join(parts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,34 +81,29 @@ class Template:
         pieces: the page, see `pieces_of`.
         escaped: returns values as the page holds them.
         described: returns the response headers for a page and its values.
-        headers: the response headers, once the template is bound.
     """
 
     pieces: Sequence[_Piece]
     escaped: Callable[[Values], Values]
-    described: Callable[[bytes, Values], _Headers]
-    headers: Sequence[tuple[str, str]] = ()
+    described: Callable[[bytes, Values], list[tuple[str, str]]]
 
-    def bind(self, values: Values) -> Self:
-        """Return the template with these values in place, and `_PER_REQUEST` left to fill in."""
+    def bind(self, values: Values, later: Collection[str]) -> Answer:
+        """Return the page with these values in place; `later` names those that a client adds."""
         escaped = self.escaped(values)
-        pieces: list[_Piece] = []
-        for part, needs in self.pieces:
-            if all(escaped.get(name, "later") for name in needs):
-                text = escaped[part].encode() if isinstance(part, str) and part in escaped else part
-                pieces.append((text, tuple(name for name in needs if name not in escaped)))
-        bound = replace(self, pieces=list(_joined(pieces)))
-        page = bound.fill(dict.fromkeys(_PER_REQUEST, ""))
-        return replace(bound, headers=self.described(page, values))
-
-    def fill(self, values: Values) -> bytes:
-        """Return the page with the values that were left, which need no escaping."""
-        parts = [
-            part if isinstance(part, bytes) else values[part].encode()
-            for part, needs in self.pieces
-            if not needs or all(map(values.get, needs))
-        ]
-        return b"".join(parts)
+        parts = [bytearray()]
+        lacks: list[tuple[int, str]] = []
+        for part, sections in self.pieces:
+            if not all(name in later or escaped.get(name) for name in sections):
+                continue
+            if isinstance(part, bytes):
+                parts[-1] += part
+            elif part not in later:
+                parts[-1] += escaped.get(part, "").encode()
+            else:
+                lacks.append((len(parts), part))
+                parts += [bytearray(), bytearray()]
+        headers = self.described(b"".join(parts), values)
+        return Answer(headers, [bytes(part) for part in parts], lacks)
 
 
 def lone_tags(page: bytes) -> list[str]:
@@ -104,19 +117,19 @@ def pieces_of(page: bytes, names: Iterable[str]) -> Iterator[_Piece]:
     """Yield the pieces of a page that may hold these placeholders; any bytes are a page."""
     tags = _tags(page, names)
     paired = _paired(tags)
-    needs: list[tuple[str, ...]] = [()]
+    within: list[tuple[str, ...]] = [()]
     end = 0
     for tag in tags:
-        yield page[end : tag.start()], needs[-1]
+        yield page[end : tag.start()], within[-1]
         end, name = tag.end(), tag[2].decode()
         if not tag[1]:
-            yield name, needs[-1]
+            yield name, within[-1]
         elif tag not in paired:
-            yield tag[0], needs[-1]
+            yield tag[0], within[-1]
         elif tag[1] == b"/":
-            needs.pop()
+            within.pop()
         else:
-            needs.append(needs[-1] if name in needs[-1] else (*needs[-1], name))
+            within.append(within[-1] if name in within[-1] else (*within[-1], name))
     yield page[end:], ()
 
 
@@ -140,14 +153,6 @@ def _paired(tags: Iterable[re.Match[bytes]]) -> set[re.Match[bytes]]:
     return paired
 
 
-def _joined(pieces: Iterable[_Piece]) -> Iterator[_Piece]:
-    for (kind, needs), group in groupby(pieces, lambda piece: (type(piece[0]), piece[1])):
-        if kind is bytes:
-            yield b"".join(part for part, _ in group if isinstance(part, bytes)), needs
-        else:
-            yield from group
-
-
 def load_templates() -> dict[str, Template]:
     """Return the built-in template of each content type."""
     folder = files("maintenance_wsgi.response") / "pages"
@@ -165,7 +170,7 @@ def load_templates() -> dict[str, Template]:
     }
 
 
-def _built_in(kind: str, page: bytes, values: Values) -> _Headers:
+def _built_in(kind: str, page: bytes, values: Values) -> list[tuple[str, str]]:
     headers = [("Content-Type", kind), ("Content-Language", values["language"])]
     return [*headers, ("Content-Security-Policy", _policy_of(page))] if kind == HTML else headers
 

@@ -4,36 +4,34 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from math import ceil
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from maintenance_wsgi.arguments import MAX_SECONDS
-from maintenance_wsgi.networks import Address, is_public
 from maintenance_wsgi.response.cors import CORSPolicy
 from maintenance_wsgi.response.exempt import READ_ONLY
 from maintenance_wsgi.response.languages import load_catalogs
 from maintenance_wsgi.response.negotiation import HTML, choose_format, choose_language
 from maintenance_wsgi.response.request_body import read_body
 from maintenance_wsgi.response.templates import (
+    Answer,
     CustomPage,
-    Template,
     load_templates,
     values_of,
 )
 from maintenance_wsgi.state.flag import Window
 
 _ON = ("X-Maintenance-Mode", "on")
-_LIMIT = 256  # bound templates that are kept
+_LIMIT = 256  # answers that are kept
 
 
 @dataclass(slots=True)
-class _Bound:
-    """Templates bound to a window and the minutes left: most visitors get the same answer."""
+class _Answers:
+    """What is answered while the flag says this and so many minutes are left: to most the same."""
 
     window: Window
     minutes: int | None
-    templates: dict[tuple[Template, str, str], Template] = field(default_factory=dict)
+    found: dict[tuple[object, ...], Answer] = field(default_factory=dict)
 
 
 class UnavailableResponse:
@@ -62,36 +60,41 @@ class UnavailableResponse:
             ("Referrer-Policy", "no-referrer"),
         ]
         self._catalogs = load_catalogs()
-        self._languages = tuple(self._catalogs)
+        self._languages = frozenset(self._catalogs)  # which keeps its hash
         self._templates = load_templates()
-        self._bound = _Bound(Window(), None)
+        self._answers = _Answers(Window(), None)
 
     def __call__(
         self,
         environ: WSGIEnvironment,
         start_response: StartResponse,
         window: Window,
-        client: Address | None,
+        client: str | None,
     ) -> Iterable[bytes]:
         """Answer a request: a `HEAD` without a body, an allowed CORS preflight with a 204.
 
-        The request's body is read first. If the visitor's address is unknown, `client` is None.
+        The request's body is read first. `client` is the visitor's address if a page may show it.
         """
         complete = read_body(environ)
         mark = READ_ONLY if window.read_only else _ON
-        if preflight_headers := self._cors.preflight_headers(environ):
+        # Most gates have no origins, and a call costs time.
+        has_origins = bool(self._cors.vary)
+        if has_origins and (preflight_headers := self._cors.preflight_headers(environ)):
             start_response("204 No Content", [*self._common_headers, mark, *preflight_headers])
             return complete([])
         retry_after, minutes = self._time_left(window)
-        template = self._template(environ, window, minutes)
-        address = _public_address(client) if client else ""
-        seconds = "" if retry_after is None else str(retry_after)
-        body = template.fill({"client_ip": address, "retry_after": seconds})
-        headers = [*template.headers, *self._common_headers, mark]
-        headers.append(("Content-Length", str(len(body))))
-        if seconds:
-            headers.append(("Retry-After", seconds))
-        headers += self._cors.answer_headers(environ)
+        late: dict[str, bytes] = {}  # what differs from client to client
+        if client:
+            late["client_ip"] = client.encode()
+        if retry_after is not None:
+            late["retry_after"] = b"%d" % retry_after
+        answer = self._answer(environ, window, minutes, tuple(late))
+        body = answer.fill(late)
+        headers = [*answer.headers, *self._common_headers, mark, ("Content-Length", str(len(body)))]
+        if retry_after is not None:
+            headers.append(("Retry-After", str(retry_after)))
+        if has_origins:
+            headers += self._cors.answer_headers(environ)
         start_response("503 Service Unavailable", headers)
         return complete([] if environ.get("REQUEST_METHOD") == "HEAD" else [body])
 
@@ -108,30 +111,26 @@ class UnavailableResponse:
             return retry_after, 0
         return min(seconds, MAX_SECONDS), ceil(seconds / 60)
 
-    def _template(self, environ: WSGIEnvironment, window: Window, minutes: int | None) -> Template:
-        """Return what is left to fill in for this client."""
+    def _answer(
+        self,
+        environ: WSGIEnvironment,
+        window: Window,
+        minutes: int | None,
+        later: tuple[str, ...],
+    ) -> Answer:
+        """Return what lacks only the values that `later` names."""
         accept_language = str(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
         content_type = choose_format(str(environ.get("HTTP_ACCEPT", "")))
         custom = self._custom_page if content_type is HTML else None
         template = (custom and custom.select(accept_language)) or self._templates[content_type]
         language = choose_language(accept_language, self._languages) or "en"
-        offered = tuple(window.messages or ())
+        offered = tuple(window.messages) if window.messages else ()
         message_language = (offered and choose_language(accept_language, offered)) or ""
-        bound = self._bound
-        if bound.window is not window or bound.minutes != minutes or len(bound.templates) >= _LIMIT:
-            bound = self._bound = _Bound(window, minutes)
-        key = (template, language, message_language)
-        if key not in bound.templates:
+        known = self._answers
+        if known.window is not window or known.minutes != minutes or len(known.found) >= _LIMIT:
+            known = self._answers = _Answers(window, minutes)
+        key = (template, language, message_language, later)
+        if key not in known.found:
             values = values_of(window, minutes, self._catalogs[language], message_language)
-            bound.templates[key] = template.bind(values)
-        return bound.templates[key]
-
-
-@lru_cache(maxsize=4096)
-def _public_address(address: Address) -> str:
-    """Return the address as the page shows it, empty if it is not public.
-
-    A visitor reads out the address, so that an operator can exempt it. A private address would only
-    tell the visitor about the network behind the proxy.
-    """
-    return str(address) if is_public(address) else ""
+            known.found[key] = template.bind(values, later)
+        return known.found[key]

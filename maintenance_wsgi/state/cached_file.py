@@ -53,7 +53,8 @@ class CachedFile(Generic[T]):
 
     If several threads find a new version, the first parses it and the others wait. They do not
     parse it again, and do not go on with the old version: an address that was just removed from a
-    list must not be let in by it.
+    list must not be let in by it. For the same reason no reading of a young file serves a request
+    that came after the reading began, however soon: the removal may lie between, within one tick.
 
     Args:
         path: the file; a link is followed at each read.

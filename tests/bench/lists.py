@@ -10,6 +10,7 @@ import os
 import random
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
 from time import perf_counter
 from typing import Literal
@@ -32,7 +33,6 @@ ALL_SIZES: tuple[tuple[int, Version], ...] = (
 # The addresses in use on the Internet, nearly: entries are scattered over them, evenly and with
 # room between, so that they do not merge.
 _SPACE = {4: (1 << 24, 223 << 24), 6: (0x20 << 120, 0x30 << 120)}
-SETTLING_SECONDS = 2.1  # of a younger file the bytes are compared at each request, see files.py
 _TELLING = 100_000  # a shorter list drowns in what a process grows by for the time of the intake
 _EACH_NETWORK = 10  # every tenth entry is a network
 
@@ -58,13 +58,16 @@ def _firsts(size: int, version: Version) -> Iterator[int]:
 
 
 def make_directories(base: str, texts: list[str]) -> None:
-    """Write the list into a directory where maintenance is off, and one where it is on."""
-    for state in "off", "on":
+    """Write the list into a directory for each state: off, on, on until a time within a day."""
+    until = datetime.now(UTC) + timedelta(hours=20)
+    flags = {"off": None, "on": "", "until": json.dumps({"until": until.isoformat()})}
+    for state, flag in flags.items():
         os.makedirs(f"{base}/{state}")
         with open(f"{base}/{state}/{LIST}", "w", encoding="ascii") as file:
             file.write(",".join(texts))
-    with open(f"{base}/on/{FLAG}", "wb"):
-        pass
+        if flag is not None:
+            with open(f"{base}/{state}/{FLAG}", "w", encoding="ascii") as file:
+                file.write(flag)
 
 
 def intake_table(base: str) -> None:

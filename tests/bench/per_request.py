@@ -5,12 +5,12 @@ One application behind each gate that a user may choose, and the requests that i
 
 import logging
 import os
-import re
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from io import BytesIO
 from ipaddress import ip_address, ip_network
-from itertools import repeat
+from itertools import cycle, islice, repeat
 from typing import Any, NamedTuple
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -23,7 +23,8 @@ from netaddr import IPAddress, IPSet
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from maintenance_wsgi import MaintenanceMiddleware
-from tests.bench.timing import Run, Series, print_table, side_by_side
+from tests.bench.crowd import blocked_crowd, exempt_crowd
+from tests.bench.timing import Run, print_table, side_by_side
 
 PROXY = "10.0.0.1"
 EXEMPT = "81.2.69.142"
@@ -32,13 +33,13 @@ FLAG, LIST = ".maintenance.flag", ".maintenance.ip"
 _PAGE = b"<!DOCTYPE html><html lang=en><title>Maintenance</title><h1>Back soon</h1></html>"
 
 
-class Gate(NamedTuple):
-    """What is timed of a gate: each request, and the same without the gate."""
+class Situation(NamedTuple):
+    """Who asks, and in which state."""
 
-    bare: Run
-    off: Run
-    exempt: Run
-    blocked: Run
+    state: str  # the directory's name
+    # Returns the fields by which the visitors' requests differ.
+    visitors: Callable[[], list[dict[str, str]]]
+    aim: float  # at most so many `os.stat`: one that fails (off), or two that succeed
 
 
 def application(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -53,48 +54,46 @@ def application(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[b
     return [body]
 
 
-def browser(client: str, **extra: Any) -> WSGIEnvironment:
-    """Return the environ of a browser behind a proxy, as gunicorn makes it."""
-    return {
-        "wsgi.errors": None,
-        "wsgi.version": (1, 0),
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": True,
-        "wsgi.run_once": False,
-        "wsgi.file_wrapper": None,
-        "wsgi.input_terminated": True,
-        "wsgi.input": BytesIO(),
-        "wsgi.url_scheme": "http",
-        "gunicorn.socket": None,
-        "SERVER_SOFTWARE": "gunicorn/23.0.0",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "SERVER_NAME": "127.0.0.1",
-        "SERVER_PORT": "8000",
-        "REQUEST_METHOD": "GET",
-        "SCRIPT_NAME": "",
-        "PATH_INFO": "/catalogue/shoes",
-        "QUERY_STRING": "page=2",
-        "RAW_URI": "/catalogue/shoes?page=2",
-        "REMOTE_ADDR": PROXY,
-        "REMOTE_PORT": "51342",
-        "HTTP_HOST": "shop.example",
-        "HTTP_USER_AGENT": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
-        "HTTP_ACCEPT": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-        "HTTP_ACCEPT_LANGUAGE": "de-DE,de;q=0.8,en-US;q=0.5,en;q=0.3",
-        "HTTP_ACCEPT_ENCODING": "gzip, deflate, br",
-        "HTTP_CONNECTION": "keep-alive",
-        "HTTP_X_FORWARDED_PROTO": "https",
-        "HTTP_X_FORWARDED_FOR": client,
-        **extra,
-    }
+# The environ of a browser behind a proxy, as gunicorn makes it.
+_BROWSER: WSGIEnvironment = {
+    "wsgi.errors": None,
+    "wsgi.version": (1, 0),
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": True,
+    "wsgi.run_once": False,
+    "wsgi.file_wrapper": None,
+    "wsgi.input_terminated": True,
+    "wsgi.input": BytesIO(),
+    "wsgi.url_scheme": "http",
+    "gunicorn.socket": None,
+    "SERVER_SOFTWARE": "gunicorn/23.0.0",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "SERVER_NAME": "127.0.0.1",
+    "SERVER_PORT": "8000",
+    "REQUEST_METHOD": "GET",
+    "SCRIPT_NAME": "",
+    "PATH_INFO": "/catalogue/shoes",
+    "QUERY_STRING": "page=2",
+    "RAW_URI": "/catalogue/shoes?page=2",
+    "REMOTE_ADDR": PROXY,
+    "REMOTE_PORT": "51342",
+    "HTTP_HOST": "shop.example",
+    "HTTP_USER_AGENT": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "HTTP_ACCEPT": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "HTTP_ACCEPT_LANGUAGE": "de-DE,de;q=0.8,en-US;q=0.5,en;q=0.3",
+    "HTTP_ACCEPT_ENCODING": "gzip, deflate, br",
+    "HTTP_CONNECTION": "keep-alive",
+    "HTTP_X_FORWARDED_PROTO": "https",
+}
 
 
-def requests(app: WSGIApplication, environ: WSGIEnvironment) -> Run:
-    """Return what sends a request again and again, each time with an environ of its own."""
+def requests(app: WSGIApplication, visitors: list[dict[str, str]]) -> Run:
+    """Return what sends the requests of visitors in turn, each with an environ of its own."""
+    following = cycle(visitors)
 
     def run(number: int) -> None:
-        for _ in repeat(None, number):
-            _ask(app, environ.copy())
+        for visitor in islice(following, number):
+            _ask(app, _BROWSER | visitor)
 
     return run
 
@@ -109,17 +108,6 @@ def _ask(app: WSGIApplication, environ: WSGIEnvironment) -> None:
 
 def _start_response(_status: str, _fields: object, _error: object = None, /) -> Any:
     return None
-
-
-def gate(wrap: Callable[[str], WSGIApplication], off: str, on: str) -> Gate:
-    """Return what is timed of a gate: `wrap` puts it before the application, for a directory."""
-    switched_on = wrap(on)
-    return Gate(
-        requests(application, browser(STRANGER)),
-        requests(wrap(off), browser(STRANGER)),
-        requests(switched_on, browser(EXEMPT)),
-        requests(switched_on, browser(STRANGER)),
-    )
 
 
 def ours(directory: str, **options: Any) -> WSGIApplication:
@@ -172,6 +160,7 @@ def served(off: str, on: str) -> WSGIApplication:
         "/stat": _behind_one_stat(os.path.join(off, FLAG)),
         "/off": ours(off),
         "/counted": counting(off),
+        "/naive": proxy_fix_and_scan(on),
         "/blocked": ours(on),
     }
     return lambda environ, start_response: apps[environ["PATH_INFO"]](environ, start_response)
@@ -193,101 +182,114 @@ def shop(_: HttpRequest) -> HttpResponse:
 urlpatterns = [path("catalogue/shoes", shop)]
 
 
-def django_gate(directory: str) -> Gate:
-    """Return what is timed of it.
+class _DjangoGate:
+    """What stands before a Django application.
 
     It gets the client as the peer, because it resolves no header by itself: less work than the
     other gates have.
     """
-    states = {}
-    for state in "01":
-        states[state] = os.path.join(directory, f"django-state-{state}")
-        with open(states[state], "w", encoding="ascii") as file:
-            file.write(state)
-    settings.configure(
-        ALLOWED_HOSTS=["*"],
-        ROOT_URLCONF=__name__,
-        INSTALLED_APPS=["maintenance_mode"],
-        TEMPLATES=[
-            {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}
-        ],
-        MAINTENANCE_MODE_STATE_FILE_PATH=states["0"],
-        MAINTENANCE_MODE_IGNORE_IP_ADDRESSES=[rf"^{re.escape(EXEMPT)}$"],
-    )
-    django.setup()
-    logging.getLogger("django.request").setLevel(logging.CRITICAL)  # it logs each 503
-    bare = WSGIHandler()
-    settings.MIDDLEWARE = ["maintenance_mode.middleware.MaintenanceModeMiddleware"]
-    gated = WSGIHandler()
 
-    def switched(state: str, client: str) -> Run:
-        send = requests(gated, browser(client, REMOTE_ADDR=client))
+    def __init__(self, directory: str) -> None:
+        self._states = {}
+        for state in "01":
+            self._states[state] = os.path.join(directory, f"django-state-{state}")
+            with open(self._states[state], "w", encoding="ascii") as file:
+                file.write(state)
+        settings.configure(
+            ALLOWED_HOSTS=["*"],
+            ROOT_URLCONF=__name__,
+            INSTALLED_APPS=["maintenance_mode"],
+            TEMPLATES=[
+                {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}
+            ],
+            MAINTENANCE_MODE_STATE_FILE_PATH=self._states["0"],
+            MAINTENANCE_MODE_IGNORE_IP_ADDRESSES=[r"^81\."],  # EXEMPT_NETWORK
+        )
+        django.setup()
+        logging.getLogger("django.request").setLevel(logging.CRITICAL)  # it logs each 503
+        self._bare = WSGIHandler()
+        settings.MIDDLEWARE = ["maintenance_mode.middleware.MaintenanceModeMiddleware"]
+        self._gated = WSGIHandler()
+
+    def runs(self, situation: Situation) -> tuple[Run, Run]:
+        """Return what is timed: the application bare, and behind the gate."""
+        visitors = [
+            visitor | {"REMOTE_ADDR": visitor["HTTP_X_FORWARDED_FOR"]}
+            for visitor in situation.visitors()
+        ]
+        send = requests(self._gated, visitors)
+        path = self._states["0" if situation.state == "off" else "1"]
 
         def run(number: int) -> None:
-            settings.MAINTENANCE_MODE_STATE_FILE_PATH = states[state]
+            settings.MAINTENANCE_MODE_STATE_FILE_PATH = path
             send(number)
 
-        return run
-
-    return Gate(
-        requests(bare, browser(STRANGER, REMOTE_ADDR=STRANGER)),
-        switched("0", STRANGER),
-        switched("1", EXEMPT),
-        switched("1", STRANGER),
-    )
+        return requests(self._bare, visitors), run
 
 
-SIZES = (1, 1_000)
-_SITUATIONS = ("off", "exempt", "blocked")
-_AIMS = (1.3, 1.6, 2.5)
-_OURS = "maintenance-wsgi"
-_OTHERS = {
-    "maintenance-wsgi, `drain=True`": counting,
-    "`ProxyFix` and a scan": proxy_fix_and_scan,
-    "`ProxyFix` and `netaddr.IPSet`": proxy_fix_and_ip_set,
+def _always(client: str) -> Callable[[], list[dict[str, str]]]:
+    return lambda: [{"HTTP_X_FORWARDED_FOR": client}]
+
+
+_SITUATIONS = {
+    "a crowd of new clients, blocked": Situation("until", blocked_crowd, 5),
+    "a crowd of new clients, exempt": Situation("until", exempt_crowd, 4),
+    "the same client, blocked": Situation("on", _always(STRANGER), 2.5),
+    "the same client, exempt": Situation("on", _always(EXEMPT), 1.6),
+    "off": Situation("off", _always(STRANGER), 1.3),
 }
+SIZES = (1, 1_000, 100_000)
+# For so long after its first reading of a file, a process compares the bytes at each request.
+SETTLING_SECONDS = 2.1
+_OTHERS: dict[str, tuple[Callable[[str], WSGIApplication], int]] = {  # with the list's length
+    "`drain=True`": (counting, 1),
+    "`ProxyFix` and a scan of 1": (proxy_fix_and_scan, 1),
+    "of 1,000": (proxy_fix_and_scan, 1_000),
+    "`ProxyFix` and `netaddr.IPSet`": (proxy_fix_and_ip_set, 1),
+}
+_DJANGO = "django-maintenance-mode"
 
 
 def gates_table(base: str) -> None:
-    """Print what each gate adds to the bare application."""
-    gates = {
-        (kind, f"{size:,}"): gate(wrap, f"{base}/short-{size}/off", f"{base}/short-{size}/on")
-        for size in SIZES
-        for kind, wrap in ({_OURS: ours} | _OTHERS).items()
-    }
-    gates["django-maintenance-mode", "1"] = django_gate(base)
-    runs: dict[tuple[str, ...], Run] = {
-        (*name, situation): getattr(found, situation)
-        for name, found in gates.items()
-        for situation in ("bare", *_SITUATIONS)
-    }
-    times = side_by_side(runs | _system_calls(base))
-    failing, two = times["failing stat",], times["two stats",]
-    costs = {
-        name: [times[*name, situation] - times[*name, "bare"] for situation in _SITUATIONS]
-        for name in gates
-    }
-    rows: list[list[object]] = [["aim, at most", "", "`os.stat`", *_AIMS]]
-    for (kind, size), cost in costs.items():
-        if kind == _OURS:
-            rows.append([kind, size, "`os.stat`", *_ratios(cost, [failing, two, two])])
-            rows.append(["", "", "µs", *_microseconds(cost)])
-        else:
-            rows.append([kind, size, "ours", *_ratios(cost, costs[_OURS, size])])
-    print("What a gate adds to a request; `os.stat` is one that fails (off), or two that succeed:")
-    print(f"{', '.join(map(str, _microseconds([failing, two])))} µs.\n")
-    print_table(["Gate", "Entries", "Multiples of", *_SITUATIONS], rows)
+    """Print what each gate adds to the bare application, first for a crowd of new clients."""
+    rows: list[list[object]] = []
+    django_gate, system_calls = _DjangoGate(base), _system_calls(base)
+    for name, situation in _SITUATIONS.items():
+        # One situation at a time: a process that serves a crowd does little else.
+        times = side_by_side(_settled(_runs(base, situation, django_gate)) | system_calls)
+        unit = times["failing stat" if situation.state == "off" else "two stats"]
+        costs = {other: times[other] - times["bare"] for other in _OTHERS}
+        costs[_DJANGO] = times[_DJANGO] - times["bare Django"]
+        for size in SIZES:
+            cost = times[f"{size:,}"] - times["bare"]
+            figures = [unit.times(1e-3), cost.times(1e-3), situation.aim, cost / unit]
+            rows.append([name, f"{size:,}", *figures, *(found / cost for found in costs.values())])
+    print("What a gate adds to a request; `os.stat` is one that fails (off), or two that succeed.")
+    print("The last columns say how many times as long other gates take.\n")
+    columns = ["Request", "Entries", "`os.stat`, µs", "µs", "aim", "in `os.stat`"]
+    print_table([*columns, *_OTHERS, _DJANGO], rows)
 
 
-def _ratios(costs: list[Series], units: list[Series]) -> list[Series]:
-    return [cost / unit for cost, unit in zip(costs, units, strict=True)]
+def _runs(base: str, situation: Situation, django_gate: _DjangoGate) -> dict[str, Run]:
+    runs = {"bare": requests(application, situation.visitors())}
+    for size in SIZES:
+        directory = f"{base}/short-{size}/{situation.state}"
+        runs[f"{size:,}"] = requests(ours(directory), situation.visitors())
+    for other, (wrap, size) in _OTHERS.items():
+        directory = f"{base}/short-{size}/{situation.state}"
+        runs[other] = requests(wrap(directory), situation.visitors())
+    runs["bare Django"], runs[_DJANGO] = django_gate.runs(situation)
+    return runs
 
 
-def _microseconds(times: Iterable[Series]) -> list[Series]:
-    return [time.times(1e-3) for time in times]
+def _settled(runs: dict[str, Run]) -> dict[str, Run]:
+    for run in runs.values():
+        run(1)
+    time.sleep(SETTLING_SECONDS)
+    return runs
 
 
-def _system_calls(base: str) -> dict[tuple[str, ...], Run]:
+def _system_calls(base: str) -> dict[str, Run]:
     missing, found = f"{base}/short-1/off/{FLAG}", f"{base}/short-1/on/{FLAG}"
 
     def failing(number: int) -> None:
@@ -302,4 +304,4 @@ def _system_calls(base: str) -> dict[tuple[str, ...], Run]:
             os.stat(found)
             os.stat(found)
 
-    return {("failing stat",): failing, ("two stats",): two}
+    return {"failing stat": failing, "two stats": two}

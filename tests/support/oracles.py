@@ -7,7 +7,7 @@ several texts, `SEPARATOR` stands between them.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from html import escape
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -196,19 +196,23 @@ def flag(data: bytes) -> None:
 
 
 def _render(details: Window, language: str) -> None:
-    late = {"client_ip": "\1", "retry_after": "7"}  # which no message holds
+    late = {"client_ip": b"\1", "retry_after": b"7"}  # which no message holds
     for sentences in (_SENTENCES["en"], _SENTENCES["ar"]):
         values = values_of(details, 5 if details.until else None, sentences, language)
         message = values["message"] or sentences.detail
         page, harmless = (
-            _MARKUP.sub("", _TEMPLATES[HTML].bind({**values, "message": text}).fill(late).decode())
+            _MARKUP.sub("", answered(HTML, {**values, "message": text}, late))
             for text in (message, "-")
         )
         for letter in ("<", ">", '"', "'", "\0", "\1"):
             assert page.count(letter) == harmless.count(letter)
-        problem = json.loads(_TEMPLATES[PROBLEM].bind(values).fill(late | {"client_ip": ""}))
+        problem = json.loads(answered(PROBLEM, values, {"retry_after": b"7"}))
         assert (problem["detail"], problem["retry_after"]) == (message, 7)
-        assert message in _TEMPLATES[TEXT].bind(values).fill(late).decode()
+        assert message in answered(TEXT, values, late)
+
+
+def answered(content_type: str, values: Mapping[str, str], late: Mapping[str, bytes]) -> str:
+    return _TEMPLATES[content_type].bind(values, late).fill(late).decode()
 
 
 def accept(data: bytes) -> None:
@@ -249,7 +253,8 @@ def own_page(data: bytes) -> None:
     page, _, message = data.partition(SEPARATOR)
     details = Window(message=message.decode("utf-8", "replace"))
     values = values_of(details, None, _SENTENCES["en"], "")
-    filled = custom_template(page).bind(values).fill({"retry_after": "7", "client_ip": "8.8.4.4"})
+    late = {"retry_after": b"7", "client_ip": b"8.8.4.4"}
+    filled = custom_template(page).bind(values, late).fill(late)
     for letter in (b"<", b">", b'"'):
         assert filled.count(letter) <= page.count(letter)
     if re.search(rb"\{\{[#/]| {4}|[\x1e\x1f]", page):

@@ -3,22 +3,39 @@ import ipaddress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
 from maintenance_wsgi.networks import (
     Address,
     NetworkSet,
     format_network,
+    is_public,
     parse_address,
     parse_forwarded_address,
     parse_network,
 )
 
-ADDRESSES = st.ip_addresses().map(lambda address: Address(address.version, int(address)))
 NETWORKS = st.one_of(
     st.builds(lambda a, n: f"{a}/{n}", st.ip_addresses(v=4), st.integers(0, 32)),
     st.builds(lambda a, n: f"{a}/{n}", st.ip_addresses(v=6), st.integers(0, 128)),
 )
+
+# The blocks of the IANA registries of special-purpose addresses, and of what is not unicast.
+SPECIAL = [
+    *("0.0.0.0/8", "0.0.0.0/32", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+    *("172.16.0.0/12", "192.0.0.0/24", "192.0.0.0/29", "192.0.0.8/32", "192.0.0.9/32"),
+    *("192.0.0.10/32", "192.0.0.170/31", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24"),
+    *("192.88.99.0/24", "192.88.99.2/32", "192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15"),
+    *("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4", "255.255.255.255/32"),
+    *("::/128", "::1/128", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64"),
+    *("100:0:0:1::/64", "2000::/3", "2001::/23", "2001::/32", "2001:1::1/128", "2001:1::2/128"),
+    *("2001:1::3/128", "2001:2::/48", "2001:3::/32", "2001:4:112::/48", "2001:10::/28"),
+    *("2001:20::/28", "2001:30::/28", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48"),
+    *("3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "ff00::/8"),
+]
+ADDRESSES = st.one_of(
+    st.ip_addresses(), *(st.ip_addresses(network=block) for block in SPECIAL)
+).map(lambda address: Address(address.version, int(address)))
 
 
 @pytest.mark.parametrize(
@@ -192,3 +209,26 @@ def test_neighbours_are_told_apart(network: str, inside: str, outside: str) -> N
     assert beside is not None
     assert within in half
     assert beside not in half
+
+
+def is_public_by_netaddr(address: Address) -> bool:
+    known = IPAddress(address.value, address.version)
+    is_unicast = not known.is_multicast() and (
+        address.version == 4 or known in IPNetwork("2000::/3")
+    )
+    # netaddr does not know the newer documentation network (RFC 9637).
+    return is_unicast and known.is_global() and known not in IPNetwork("3fff::/20")
+
+
+@pytest.mark.parametrize("block", SPECIAL)
+def test_public_addresses_begin_and_end_where_netaddr_says(block: str) -> None:
+    network = IPNetwork(block)
+    for value in (network.first - 1, network.first, network.last, network.last + 1):
+        if 0 <= value < 1 << (32 if network.version == 4 else 128):
+            address = Address(network.version, value)
+            assert is_public(address) == is_public_by_netaddr(address), str(address)
+
+
+@given(ADDRESSES)
+def test_any_address_is_public_if_netaddr_says_so(address: Address) -> None:
+    assert is_public(address) == is_public_by_netaddr(address)

@@ -134,7 +134,7 @@ def as_bytes(text: str) -> bytes:
 
 def in_page(message: str) -> object:
     values = values_of(Window(message=message), None, CATALOGS["en"], "")
-    return load_templates()[HTML].bind(values)
+    return load_templates()[HTML].bind(values, ())
 
 
 # The serial number keeps the caches of Accept out of it.

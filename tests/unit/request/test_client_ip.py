@@ -204,9 +204,9 @@ HEADERS = st.one_of(
 @given(HEADERS)
 def test_answer_is_trusted_only_where_every_hop_is(value: str) -> None:
     environ = {"REMOTE_ADDR": "10.0.0.1", **header_environ([("X-Forwarded-For", value)])}
-    _, _, address, reason = ClientIPResolver(TRUSTED).resolve(environ)
-    trusted = address is not None and any(str(address) in IPNetwork(entry) for entry in TRUSTED)
-    assert trusted == (reason is Reason.ALL_TRUSTED)
+    found = ClientIPResolver(TRUSTED).resolve(environ)
+    trusted = found.client and any(str(found.client) in IPNetwork(entry) for entry in TRUSTED)
+    assert bool(trusted) == (found.reason is Reason.ALL_TRUSTED)
 
 
 def test_reasons_keep_their_names() -> None:
