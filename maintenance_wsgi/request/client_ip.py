@@ -55,6 +55,7 @@ class Reason(StrEnum):
 
 # To look up a member of an enum takes 70 ns.
 _ALL_TRUSTED, _RIGHTMOST_UNTRUSTED = Reason.ALL_TRUSTED, Reason.RIGHTMOST_UNTRUSTED
+_NO_HEADER = Reason.NO_HEADER
 
 
 # Each new client takes two hops and a resolution; a NamedTuple takes twice as long to make.
@@ -121,17 +122,23 @@ class ClientIPResolver:
         self._unix = _UNIX if _UNIX in entries else None
         networks = [_trusted_network(entry) for entry in entries if entry != _UNIX]
         self._trusted = _TrustedNetworks(networks)
-        # Most clients are new, and a few load the page again. The proxies are always the same; new
-        # clients must not drive them out.
-        self._resolve_cached = lru_cache(_CACHED_CLIENTS)(self._resolve)
+        # Most clients are new, and a few load the page again. To forget all of them now and then
+        # takes less time than to keep the order of the latest.
+        self._resolved: dict[tuple[str, str], Resolution] = {}
+        # The proxies are always the same; new clients must not drive them out.
         self._read_peer_cached = lru_cache(_CACHED_PEERS)(self._read_peer)
 
     def resolve(self, environ: Mapping[str, Any]) -> Resolution:
         """Return the client of a request, and how it was found; never raises."""
         peer, value = peer_of(environ), environ.get(self.key, "")
-        if type(peer) is str and type(value) is str and len(value) <= _MAX_CACHED_LENGTH:
-            return self._resolve_cached(peer, value)
-        return self._resolve(peer, value)
+        if type(peer) is not str or type(value) is not str or len(value) > _MAX_CACHED_LENGTH:
+            return self._resolve(peer, value)
+        key, known = (peer, value), self._resolved
+        if (found := known.get(key)) is None:
+            if len(known) >= _CACHED_CLIENTS:
+                known.clear()
+            found = known[key] = self._resolve(peer, value)
+        return found
 
     def _resolve(self, peer_text: object, value: object) -> Resolution:
         is_string = type(peer_text) is str
@@ -150,7 +157,7 @@ class ClientIPResolver:
 
     def _walk(self, peer: Hop, value: str) -> Resolution:
         hops: list[Hop] = []
-        address, reason = None, Reason.NO_HEADER
+        address, reason = None, _NO_HEADER
         for text, address in header_entries(self.key, value):
             trusted_by = None if address is None else self._trusted.match(address)
             hops.append(Hop(text, address, trusted_by))

@@ -65,11 +65,11 @@ class Answer:
     parts: Sequence[bytes]
     lacks: Sequence[tuple[int, str]]
 
-    def fill(self, values: Mapping[str, bytes]) -> bytes:
+    def fill(self, values: Values) -> bytes:
         """Return the body; the values need no escaping."""
         parts = [*self.parts]
         for place, name in self.lacks:
-            parts[place] = values[name]
+            parts[place] = values[name].encode()
         return b"".join(parts)
 
 

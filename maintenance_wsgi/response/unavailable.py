@@ -4,6 +4,8 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
 from math import ceil
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -83,16 +85,15 @@ class UnavailableResponse:
             start_response("204 No Content", [*self._common_headers, mark, *preflight_headers])
             return complete([])
         retry_after, minutes = self._time_left(window)
-        late: dict[str, bytes] = {}  # what differs from client to client
-        if client:
-            late["client_ip"] = client.encode()
+        late = {"client_ip": client} if client else {}  # what differs from client to client
+        headers = [*self._common_headers, mark]
         if retry_after is not None:
-            late["retry_after"] = b"%d" % retry_after
+            late["retry_after"] = seconds = str(retry_after)
+            headers.append(("Retry-After", seconds))
         answer = self._answer(environ, window, minutes, tuple(late))
         body = answer.fill(late)
-        headers = [*answer.headers, *self._common_headers, mark, ("Content-Length", str(len(body)))]
-        if retry_after is not None:
-            headers.append(("Retry-After", str(retry_after)))
+        headers += answer.headers
+        headers.append(("Content-Length", str(len(body))))
         if has_origins:
             headers += self._cors.answer_headers(environ)
         start_response("503 Service Unavailable", headers)
@@ -106,7 +107,7 @@ class UnavailableResponse:
         retry_after = self._retry_after if window.retry_after is None else window.retry_after
         if window.until is None:
             return retry_after, None
-        seconds = ceil(window.until.timestamp() - time.time())
+        seconds = ceil(_timestamp(window.until) - time.time())
         if seconds <= 0:
             return retry_after, 0
         return min(seconds, MAX_SECONDS), ceil(seconds / 60)
@@ -120,10 +121,10 @@ class UnavailableResponse:
     ) -> Answer:
         """Return what lacks only the values that `later` names."""
         accept_language = str(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
+        language = choose_language(accept_language, self._languages) or "en"
         content_type = choose_format(str(environ.get("HTTP_ACCEPT", "")))
         custom = self._custom_page if content_type is HTML else None
         template = (custom and custom.select(accept_language)) or self._templates[content_type]
-        language = choose_language(accept_language, self._languages) or "en"
         offered = tuple(window.messages) if window.messages else ()
         message_language = (offered and choose_language(accept_language, offered)) or ""
         known = self._answers
@@ -134,3 +135,9 @@ class UnavailableResponse:
             values = values_of(window, minutes, self._catalogs[language], message_language)
             known.found[key] = template.bind(values, later)
         return known.found[key]
+
+
+# It takes a while to compute, and is the same for each request of a window.
+@lru_cache(maxsize=4)
+def _timestamp(until: datetime) -> float:
+    return until.timestamp()

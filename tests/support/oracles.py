@@ -196,7 +196,7 @@ def flag(data: bytes) -> None:
 
 
 def _render(details: Window, language: str) -> None:
-    late = {"client_ip": b"\1", "retry_after": b"7"}  # which no message holds
+    late = {"client_ip": "\1", "retry_after": "7"}  # which no message holds
     for sentences in (_SENTENCES["en"], _SENTENCES["ar"]):
         values = values_of(details, 5 if details.until else None, sentences, language)
         message = values["message"] or sentences.detail
@@ -206,12 +206,12 @@ def _render(details: Window, language: str) -> None:
         )
         for letter in ("<", ">", '"', "'", "\0", "\1"):
             assert page.count(letter) == harmless.count(letter)
-        problem = json.loads(answered(PROBLEM, values, {"retry_after": b"7"}))
+        problem = json.loads(answered(PROBLEM, values, {"retry_after": "7"}))
         assert (problem["detail"], problem["retry_after"]) == (message, 7)
         assert message in answered(TEXT, values, late)
 
 
-def answered(content_type: str, values: Mapping[str, str], late: Mapping[str, bytes]) -> str:
+def answered(content_type: str, values: Mapping[str, str], late: Mapping[str, str]) -> str:
     return _TEMPLATES[content_type].bind(values, late).fill(late).decode()
 
 
@@ -253,7 +253,7 @@ def own_page(data: bytes) -> None:
     page, _, message = data.partition(SEPARATOR)
     details = Window(message=message.decode("utf-8", "replace"))
     values = values_of(details, None, _SENTENCES["en"], "")
-    late = {"retry_after": b"7", "client_ip": b"8.8.4.4"}
+    late = {"retry_after": "7", "client_ip": "8.8.4.4"}
     filled = custom_template(page).bind(values, late).fill(late)
     for letter in (b"<", b">", b'"'):
         assert filled.count(letter) <= page.count(letter)
