@@ -305,7 +305,7 @@ def _color(ctx: click.Context, _option: object, value: bool | None) -> None:  # 
 
 @click.group(
     cls=_Commands,
-    epilog="Exit status: 0 done, 1 refused or failed, 2 wrong usage. Completion: see the README."
+    epilog="Exit status: 0 done, 1 refused or failed, 2 wrong usage. More: help TOPIC."
     " The topics of help are environment, exit-codes, files and headers.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )

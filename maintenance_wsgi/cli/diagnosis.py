@@ -1,6 +1,7 @@
 """The commands that tell why, and what visitors get: explain, check, preview."""
 
 import json
+import os
 import pwd
 import shlex
 from collections.abc import Callable
@@ -52,6 +53,8 @@ def _assumed(target: Target, directory: str, given: dict[str, Any]) -> tuple[Opt
     known = application._asdict() if application else options_from_environ()
     known = {name: known[name] for name in given if known.get(name)}
     own = {name: value for name, value in given.items() if value not in {None, ()}}
+    if "page" in own:
+        own["page"] = os.path.abspath(own["page"])
     base = "of the application" if application else "from MAINTENANCE_*" if known else ""
     source = " and ".join(filter(None, [base, "given here" if own else ""])) or "none given"
     return Options(directory, **(known | own)), source

@@ -152,6 +152,9 @@ def explain(environ: Mapping[str, Any], gate: Gate) -> Explanation:
     read = len(resolution.hops)
     ignored = islice(header_entries(resolver.key, value), read, read + _MAX_HOPS)
     hints = ["X-Maintenance-Mode: exempt in a 503 means that the shop behind blocks on its own"]
+    if outcome is Outcome.EXEMPT_CLIENT and resolution.reason is Reason.DIRECT_PEER:
+        sent = f"--header '{resolver.header}: {resolution.client}'"
+        hints.append(f"if a proxy is in front, give the proxy's address, and {sent}")
     if outcome_if_on not in _EXEMPT:
         entries = [] if isinstance(listed, StateError) else listed
         hints = list(likely_causes(environ, gate, resolution, entries))

@@ -157,5 +157,5 @@ class ProxyWarnings:
             # A list is read from its end.
             command += ["--header", f"{name}: {printable(value[-100:], 100)}"]
         seen = shlex.join([*command, *self._options.arguments()])
-        shown = (peer or "''", cause, more, seen)
+        shown = (peer or "''", cause.removesuffix(";"), more, seen)
         _logger.warning("blocked a request from %s: %s%s; to see why, run: %s", *shown)

@@ -43,7 +43,10 @@ def test_switch_is_seen_from_outside(var: Path) -> None:
             ("enable --ip=203.0.113.9 --wait=20", ON),
         ]:
             name, *options = command.split()
-            assert f"\n{site}{expected}" in verify(var, name, port, *options).stdout
+            result = verify(var, name, port, *options)
+            assert f"\n{site}{expected}" in result.stdout
+            is_let_in = "--ip=127.0.0.1" in options
+            assert ("does not tell what other clients get" in result.stderr) is is_let_in
         assert verify(var, "disable", port, "-q").stdout == ""
 
 

@@ -197,6 +197,14 @@ def test_placeholder_in_its_place_is_no_fault(part: str, var: Path, tmp_path: Pa
     assert invoke_check(var, "--page", str(page))[0] == 0
 
 
+def test_page_is_named_as_the_shell_completes_it(
+    var: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "page.html").write_text(GOOD_PAGE)
+    monkeypatch.chdir(tmp_path)
+    assert invoke_check(var, "--page", "page.html")[0] == 0
+
+
 def test_page_that_is_too_large_or_empty(var: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(GOOD_PAGE + "x" * 1024 * 1024)

@@ -184,8 +184,9 @@ def test_missing_header_has_no_hops(header: str, var: Path) -> None:
 
 
 def test_no_hint_if_all_is_well(var: Path) -> None:
-    (hint,) = explained(var, {"REMOTE_ADDR": EXEMPT}).hints
-    assert "the shop behind blocks on its own" in hint
+    behind_a_shop, behind_a_proxy = explained(var, {"REMOTE_ADDR": EXEMPT}).hints
+    assert "the shop behind blocks on its own" in behind_a_shop
+    assert f"--header 'X-Forwarded-For: {EXEMPT}'" in behind_a_proxy
     assert explained(var, {"REMOTE_ADDR": "198.51.100.1"}).hints == ()
 
 
