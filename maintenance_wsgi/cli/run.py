@@ -138,7 +138,7 @@ def _check_executable(name: str) -> None:
 
 def _report_start(target: Target, *, switched_on: bool) -> None:
     if not switched_on:
-        warn(_WAS_ON)
+        warn(f"{_WAS_ON}; see who switched it on with: {target.command_line('status')}")
         return
     if not target.quiet:
         started = f"Maintenance mode is on; if this process is killed, {_remedy(target)}"

@@ -184,7 +184,7 @@ class StateReader:
                 self._exemptions.read()
             count = len(self._exemptions.last_good() or ())
             _change_logger.warning(
-                "%s: maintenance is on, %d entries are exempt", self.directory, count
+                "%s: maintenance is on, exempt entries: %d", self.directory, count
             )
         else:
             _change_logger.warning("%s: maintenance is off", self.directory)

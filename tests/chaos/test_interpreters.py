@@ -26,6 +26,6 @@ EXPECTED = [
 def test_window_is_the_same_under_any_interpreter(options: list[str], var: Path) -> None:
     program = ROOT / "tests/chaos/programs/scenario.py"
     result = run(sys.executable, *options, program, var, env=unmeasured(PYTHONPATH=str(ROOT)))
-    states = ["maintenance is on, 1 entries are exempt", "maintenance is off"]
+    states = ["maintenance is on, exempt entries: 1", "maintenance is off"]
     assert result.stderr.splitlines() == [f"{var}: {state}" for state in states]
     assert json.loads(result.stdout) == EXPECTED

@@ -56,7 +56,7 @@ def pyramid_names() -> dict[str, object]:
     config = Configurator()
     config.add_route("home", "/")
     config.add_view(lambda request: Response(read_mark(request.environ)), route_name="home")
-    return {"config": config}
+    return {"application": config.make_wsgi_app()}
 
 
 def falcon_names() -> dict[str, object]:
@@ -66,13 +66,13 @@ def falcon_names() -> dict[str, object]:
 
     app = falcon.App()
     app.add_route("/", Home())
-    return {"app": app}
+    return {"application": app}
 
 
 def bottle_names() -> dict[str, object]:
     app = bottle.Bottle()
     app.route("/", callback=lambda: read_mark(bottle.request.environ))
-    return {"default_app": lambda: app}
+    return {"application": app}
 
 
 FRAMEWORKS = {
@@ -86,11 +86,12 @@ FRAMEWORKS = {
 
 @pytest.fixture(params=FRAMEWORKS)
 def framework_application(request: pytest.FixtureRequest, var: Path) -> WSGIApplication:
-    """Return an application of each framework, wrapped by the README's own line."""
+    """Return an application of each framework, wrapped by the README's own lines."""
     names = {"MaintenanceMiddleware": MaintenanceMiddleware, **FRAMEWORKS[request.param]()}
-    line = re.search(rf"^(app.*)  # {request.param}\b", README.read_text(), re.MULTILINE)
-    assert line is not None
-    exec(line[1].replace("/srv/shop/var", str(var)), names)  # noqa: S102 (the README's own code)
+    named = rf"^#.* {request.param}\b.*\n([^#`]+)"
+    lines = re.search(named, README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert lines is not None
+    exec(lines[1].replace("/srv/shop/var", str(var)), names)  # noqa: S102 (the README's own code)
     found: Any = names.get("application") or names["app"]
     application: WSGIApplication = found
     return application

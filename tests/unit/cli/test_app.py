@@ -517,6 +517,11 @@ def test_touched_flag_has_the_time_and_the_owner_of_its_file(flag: Path) -> None
     assert details()["By"] == "uid 54321, the file's owner"
 
 
+def test_link_to_a_flag_that_is_off_tells_no_time(flag: Path, tmp_path: Path) -> None:
+    flag.symlink_to(tmp_path / "shop.flag")
+    assert not {"Since", "By"} & details().keys()
+
+
 @pytest.mark.parametrize("name", ["maintenance:status", "m:s"])
 def test_magentos_status_is_two_lines(name: str, ip_list: Path) -> None:
     ip_list.write_text("203.0.113.7")

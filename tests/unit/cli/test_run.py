@@ -70,6 +70,7 @@ def test_what_was_on_before_stays_on_untouched(var: Path, flag: Path) -> None:
         )
         assert result.exit_code == exit_code
         assert "was on before" in result.stderr
+        assert f"--dir {var} status\n" in result.stderr
         assert "switch it off" not in result.stderr
         assert flag.read_text() == "back at 5"
 

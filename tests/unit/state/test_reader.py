@@ -62,11 +62,11 @@ def test_change_of_the_state_is_logged_once(
     flag.touch()
     StateReader(var).flag()
     assert caplog.messages == [
-        f"{var}: maintenance is on, 2 entries are exempt",
+        f"{var}: maintenance is on, exempt entries: 2",
         f"{var}: maintenance is off",
-        f"{var}: maintenance is on, 2 entries are exempt",
+        f"{var}: maintenance is on, exempt entries: 2",
         f"{var}: maintenance is off",
-        f"{var}: maintenance is on, 0 entries are exempt",
+        f"{var}: maintenance is on, exempt entries: 0",
     ]
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
