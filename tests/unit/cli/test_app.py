@@ -517,6 +517,41 @@ def test_touched_flag_has_the_time_and_the_owner_of_its_file(flag: Path) -> None
     assert details()["By"] == "uid 54321, the file's owner"
 
 
+def test_message_in_more_languages(var: Path) -> None:
+    def messages(*arguments: str) -> object:
+        assert invoke("enable", *arguments).exit_code == 0
+        return MaintenanceMode(var).status().window.messages
+
+    assert messages("--message-in", "de", "Umzug", "--message-in", "pt_BR", "Mudança") == {
+        "de": "Umzug",
+        "pt-BR": "Mudança",
+    }
+    assert messages("--message-in", "pt-BR", "") == {"de": "Umzug"}
+    assert details()["Message in de"] == "Umzug"
+    assert messages("--message", "Moving") is None
+
+
+@pytest.mark.parametrize(
+    ("pairs", "named"),
+    [
+        (["de", "a", "de", "b"], "a language is given twice"),
+        (["de, en", "a"], "'de, en' is not a valid language tag"),
+    ],
+)
+def test_translation_that_is_refused_changes_nothing(
+    pairs: list[str], named: str, flag: Path
+) -> None:
+    options = [
+        word
+        for tag, text in zip(pairs[::2], pairs[1::2], strict=True)
+        for word in ("--message-in", tag, text)
+    ]
+    result = invoke("enable", *options)
+    assert result.exit_code == 2
+    assert named in result.stderr
+    assert not flag.exists()
+
+
 def test_link_to_a_flag_that_is_off_tells_no_time(flag: Path, tmp_path: Path) -> None:
     flag.symlink_to(tmp_path / "shop.flag")
     assert not {"Since", "By"} & details().keys()
