@@ -10,6 +10,7 @@ import select
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -105,5 +106,4 @@ def _end(connection: socket.socket, deadline: float) -> None:
         _receive(connection, connection.recv, sys.maxsize, deadline)
         connection.shutdown(socket.SHUT_RDWR)
         # The server must not take what is left of the body for another request.
-        while connection.recv(_CHUNK):
-            pass
+        deque(iter(partial(connection.recv, _CHUNK), b""), maxlen=0)
