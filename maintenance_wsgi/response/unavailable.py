@@ -24,7 +24,8 @@ from maintenance_wsgi.response.templates import (
 from maintenance_wsgi.state.flag import Window
 
 _ON = ("X-Maintenance-Mode", "on")
-_LIMIT = 256  # answers that are kept
+# Answers that are kept, and bytes of the largest: clients choose the languages of a large page.
+_LIMIT, _LARGEST = 256, 64 * 1024
 
 
 @dataclass(slots=True)
@@ -131,10 +132,12 @@ class UnavailableResponse:
         if known.window is not window or known.minutes != minutes or len(known.found) >= _LIMIT:
             known = self._answers = _Answers(window, minutes)
         key = (template, language, message_language, later)
-        if key not in known.found:
+        if (answer := known.found.get(key)) is None:
             values = values_of(window, minutes, self._catalogs[language], message_language)
-            known.found[key] = template.bind(values, later)
-        return known.found[key]
+            answer = template.bind(values, later)
+            if sum(map(len, answer.parts)) <= _LARGEST:
+                known.found[key] = answer
+        return answer
 
 
 # It takes a while to compute, and is the same for each request of a window.

@@ -1,11 +1,13 @@
 import os
 import re
+import tracemalloc
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from maintenance_wsgi import ConfigError, MaintenanceMiddleware, MaintenanceMode
+from maintenance_wsgi.response.languages import load_catalogs
 from maintenance_wsgi.response.templates import CUSTOM_PLACEHOLDERS
 from tests.support.logs import warnings_of
 from tests.support.wsgi import Answer, call, make_environ, shop
@@ -102,6 +104,19 @@ def test_section_vanishes_with_its_value(
     assert ask(var, page_path).body.decode() == without
     mode.enable(message="hi")
     assert ask(var, page_path).body.decode() == with_message
+
+
+def test_large_page_is_not_kept_for_each_language(var: Path, page_path: Path) -> None:
+    page_path.write_bytes(b"{{ back_in }}" + b"x" * 1_000_000)
+    application = MaintenanceMiddleware(shop, var, page=page_path)
+    languages = load_catalogs()
+    call(application)
+    tracemalloc.start()
+    for language in languages:
+        call(application, make_environ(HTTP_ACCEPT_LANGUAGE=language))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 3_000_000
 
 
 def test_message_of_a_visitor_in_a_page_of_ones_own(
