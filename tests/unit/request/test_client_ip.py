@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +267,14 @@ def test_key_of_an_environ_is_refused_with_the_right_spelling(name: str, spellin
 def test_peer_of_eventlets_unix_socket_is_trusted_as_one() -> None:
     environ = {"REMOTE_ADDR": "unix", "HTTP_X_FORWARDED_FOR": "203.0.113.7"}
     assert str(ClientIPResolver(["unix:"]).resolve(environ).client) == "203.0.113.7"
+
+
+def test_clients_that_do_not_come_again_are_forgotten() -> None:
+    resolver = ClientIPResolver(["10.0.0.1"])
+    tracemalloc.start()
+    for number in range(5000):
+        client = f"198.51.{number // 250}.{number % 250}"
+        resolver.resolve({"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": client})
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 300_000
