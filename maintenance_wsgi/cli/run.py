@@ -18,13 +18,8 @@ from maintenance_wsgi.cli.app import Target, main, warn
 from maintenance_wsgi.cli.drain import drain_option
 from maintenance_wsgi.cli.fleet import change_options
 from maintenance_wsgi.cli.params import WindowOptions, window_options
-from maintenance_wsgi.cli.switch import (
-    bypass_option,
-    verify,
-    verify_option,
-    wait_until_on,
-    warn_of_entries,
-)
+from maintenance_wsgi.cli.switch import bypass_option, wait_until_on, warn_of_entries
+from maintenance_wsgi.cli.verify import verify, verify_option
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
 from maintenance_wsgi.state.mode import MaintenanceMode

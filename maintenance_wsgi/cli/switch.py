@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -23,9 +22,9 @@ from maintenance_wsgi.cli.params import (
     ip,
     ip_error,
     ip_option,
-    site,
     window_options,
 )
+from maintenance_wsgi.cli.verify import verify, verify_option
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
 from maintenance_wsgi.networks import format_network, is_public, parse_forwarded_address
@@ -35,13 +34,6 @@ from maintenance_wsgi.state.ownership import followed_source
 from maintenance_wsgi.state.store import FileStore, Snapshot, Store
 from maintenance_wsgi.state.users import user_name
 
-verify_option: Decorator = target_option(
-    "--verify",
-    type=site,
-    metavar="URL",
-    help="Ask this URL as visitors do, at every address of its host, until all answers are right;"
-    " exit with 1 if one is not within --wait. The switch stays as it is.",
-)
 bypass_option: Decorator = target_option(
     "--bypass",
     type=bypass,
@@ -201,30 +193,6 @@ def warn_of_entries(target: Target, entries: Sequence[str]) -> None:
             fault = fault or f"may change daily; exempt {entry}/64, which stays the same"
         if fault:
             warn(f"{entry} {fault}")
-
-
-def verify(target: Target, *, on: bool) -> None:
-    """Ask the URL of `--verify` until all answers are right; return at once without it."""
-    if target.verify is None:
-        return
-    from maintenance_wsgi.diagnosis import verification  # noqa: PLC0415 (slow to import)
-
-    on_terminal = sys.stderr.isatty() and not target.quiet
-    for visits in verification.rounds(target.verify, on=on, seconds=target.wait or 30):
-        if on_terminal:
-            right = sum(not visit.wrong(on=on) for visit in visits)
-            click.echo(f"\r{right} of {len(visits)} addresses are right", nl=False, err=True)
-    if on_terminal:
-        click.echo(err=True)
-    for fault in (faults := list(verification.faults(target.verify, visits, on=on)))[:-1]:
-        click.echo(f"Error: {printable(fault, LINE_LIMIT)}", err=True)
-    if faults:
-        raise click.ClickException(faults[-1])
-    if not target.magento:
-        places = ", ".join(visit.address for visit in visits)
-        target.tell(f"Verified {target.verify} at {places}: {visits[0].answers[0]}")
-    if all(answer.marks == {"exempt"} for visit in visits for answer in visit.answers):
-        warn("each answer is for an exempt client, and does not tell what other clients get")
 
 
 def _warn_of_dropped(before: Snapshot, after: Snapshot) -> None:

@@ -30,6 +30,7 @@ from maintenance_wsgi.fleet.nodes import (
     validate_name,
     version_of,
 )
+from maintenance_wsgi.fleet.replicas import CONFIRMATION_SECONDS, late_replicas
 from maintenance_wsgi.grammar import printable
 from maintenance_wsgi.state.store import Change, Snapshot
 
@@ -41,7 +42,6 @@ _UNKNOWN = (
     " state was lost"
 )
 _REMEDY = "the nodes keep their files; run enable or disable to set the state anew"
-_REPLICA_SECONDS = 3
 _logger = logging.getLogger("maintenance_wsgi")
 
 # Redis rolls nothing back: a command that may be refused (no right, no memory) must be the last to
@@ -235,34 +235,17 @@ class RedisStore:
     def _confirm(self) -> None:
         """Wait until the replicas of Redis have what was written; otherwise say so."""
         self.unconfirmed = False
-        deadline = time.monotonic() + _REPLICA_SECONDS
         try:
-            written, replicas = self._replicas()
-            while late := [name for name in replicas if replicas[name] < written]:
-                if time.monotonic() > deadline:
-                    self.unconfirmed = True
-                    lost = f"{' '.join(late)} did not confirm it within {_REPLICA_SECONDS} s"
-                    remedy = "if Redis fails over now, it may be lost; repair the replicas"
-                    _logger.warning("%s: the change was made, but %s: %s", self, lost, remedy)
-                    return
-                time.sleep(0.05)
-                replicas = dict.fromkeys(replicas, -1) | self._replicas()[1]
+            late = late_replicas(self.connection, self._state_key)
         except StateError as error:
             self.unconfirmed = isinstance(error, RedisUnreachableError)
             _logger.warning("%s; it is not known whether replicas of Redis have the change", error)
-
-    def _replicas(self) -> tuple[int, dict[str, int]]:
-        """Return how far the log of Redis is, and how much of it each replica has confirmed."""
-        with self.connection.client() as client:
-            owner = getattr(client, "get_node_from_key", None)  # of a cluster
-            where = {"target_nodes": owner(self._state_key)} if owner else {}
-            role, offset, *rest = client.execute_command("ROLE", **where)
-            if role != b"master":
-                return 0, {}
-            found = {f"{host.decode()}:{port.decode()}": int(at) for host, port, at in rest[0]}
-            if found:  # they are to confirm at once what this connection wrote
-                client.execute_command("WAIT", len(found), 100, **where)
-        return offset, found
+            return
+        if late:
+            self.unconfirmed = True
+            lost = f"{' '.join(late)} did not confirm it within {CONFIRMATION_SECONDS} s"
+            remedy = "if Redis fails over now, it may be lost; repair the replicas"
+            _logger.warning("%s: the change was made, but %s: %s", self, lost, remedy)
 
     def _fault(self, found: Revision | None, seen: Mapping[str, str]) -> str:
         """Return why it is not known whether maintenance is on, or an empty string."""
