@@ -233,7 +233,19 @@ class _Commands(click.Group):
             missing = "--version: the package's metadata is missing; install it with the package"
             raise click.ClickException(f"{missing} (PyInstaller: --copy-metadata)") from error
         except click.UsageError as error:
+            if isinstance(error, click.NoSuchOption) and (names := self._takers(ctx, error)):
+                fault = f"belongs to a command ({names}); give it after the command's name"
+                raise click.UsageError(f"{error.option_name}: {fault}", ctx) from None
             raise _escaped(error) from None
+
+    def _takers(self, ctx: click.Context, error: click.NoSuchOption) -> str:
+        """Return the names of the commands that take an option which the group does not have."""
+        commands = [self.get_command(ctx, name) for name in self.list_commands(ctx)]
+        return ", ".join(
+            str(command.name)
+            for command in commands
+            if command and any(error.option_name in option.opts for option in command.params)
+        )
 
     def invoke(self, ctx: click.Context) -> object:
         try:

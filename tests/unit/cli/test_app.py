@@ -206,6 +206,24 @@ def test_nothing_is_suggested_for_a_name_that_resembles_none() -> None:
     assert "No such command 'xyz'.\n" in invoke("xyz").stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "commands"),
+    [
+        pytest.param("--ip", "disable, enable, run", id="with-a-value"),
+        pytest.param("--read-only", "enable, run", id="without-a-value"),
+        pytest.param("--exit-code", "status", id="of-one-command"),
+    ],
+)
+def test_option_before_its_command_is_answered_with_its_place(
+    option: str, commands: str, var: Path
+) -> None:
+    result = invoke(option, "203.0.113.7", "enable")
+    assert result.exit_code == 2
+    place = f"belongs to a command ({commands}); give it after the command's name"
+    assert f"Error: {option}: {place}\n" in result.stderr
+    assert os.listdir(var) == []
+
+
 def test_one_option_is_suggested() -> None:
     suggestion = invoke("enable", "--ips").stderr.splitlines()[-1].partition("--ips")[2]
     assert re.findall(r"--[a-z]+", suggestion) == ["--ip"]
