@@ -82,7 +82,8 @@ def run(
             _report_start(target, switched_on=switched_on)
             wait_until_on(target)
             status = _run(command, mode, off)
-            told = _told(command[0], status, off)
+            if status is not None:
+                told = _told(command[0], status, off)
             if status:
                 click.get_current_context().exit(status)
     except click.exceptions.Exit:
@@ -90,19 +91,26 @@ def run(
         if off or not (switched_on and disable_on_failure):
             warn(told if off else f"{told}; {state}")
         raise
-    except (click.ClickException, StateError):
+    except (click.ClickException, OSError, KeyboardInterrupt):
         if switched_on and (status is not None or not disable_on_failure):
             stays = "stays on" if target.redis_store or status is None else "may still be on"
             told += f"; maintenance mode {stays}; {_remedy(target)}"
         warn(told)
         raise
+    if status is None:
+        click.get_current_context().exit(_NOT_EXECUTABLE)
     if off:
         raise click.ClickException(told)
-    if target.verify and not mode.is_enabled():  # another run may keep it on
-        _verify_end(target, told)
+    _check_end(target, mode, told, switched_on=switched_on)
 
 
-def _verify_end(target: Target, told: str) -> None:
+def _check_end(target: Target, mode: MaintenanceMode, told: str, *, switched_on: bool) -> None:
+    """Tell whether maintenance is off now, for every visitor too if `--verify` asks for that."""
+    if mode.is_enabled():
+        if switched_on:
+            others = f"see which with: {target.command_line('status')}"
+            warn(f"another process keeps maintenance mode on; {others}")
+        return
     try:
         verify(target, on=False)
     except click.ClickException:
@@ -166,8 +174,13 @@ def _watched(mode: MaintenanceMode, off: list[datetime]) -> Iterator[None]:
         look()
 
 
-def _run(command: Sequence[str], mode: MaintenanceMode, off: list[datetime]) -> int:
-    """Run a command, forward signals to it, and return its status as a shell does."""
+def _run(command: Sequence[str], mode: MaintenanceMode, off: list[datetime]) -> int | None:
+    """Run a command, and forward signals to it.
+
+    Returns its status as a shell does, or None if it could not be started, which is told.
+    """
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # inherited: no status would ever come
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     awaited = {signal.SIGCHLD, *_FORWARDED}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     try:
@@ -184,8 +197,9 @@ def _run(command: Sequence[str], mode: MaintenanceMode, off: list[datetime]) -> 
                 if info.si_signo in _FORWARDED and info.si_code <= 0:
                     process.send_signal(info.si_signo)
     except OSError as error:
-        click.echo(f"Error: '{printable(command[0])}': {error.strerror}", err=True)
-        return _NOT_EXECUTABLE
+        fault = f"{error.strerror}; nothing was changed"
+        click.echo(f"Error: '{printable(command[0])}': {fault}", err=True)
+        return None
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     status = process.returncode

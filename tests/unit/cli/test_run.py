@@ -13,7 +13,7 @@ from click.testing import Result
 
 from maintenance_wsgi import MaintenanceMode
 from tests.support.commands import invoke
-from tests.support.processes import COMMAND, run
+from tests.support.processes import COMMAND, counting, run, wait_for
 
 IGNORING = "trap '' TERM INT; echo ready; for i in 1 2 3 4 5; do sleep 0.2; done; exit 7"
 
@@ -166,10 +166,27 @@ def test_command_that_cannot_be_executed(var: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_bytes(b"\x7fELF nonsense")
     broken.chmod(0o755)
-    result = invoke_run(var, str(broken))
+    result = invoke_run(var, "--ip=203.0.113.7", "--", str(broken))
     assert result.exit_code == 126
-    assert "Exec format error" in result.stderr
+    assert "Exec format error; nothing was changed" in result.stderr
     assert isinstance(result.exception, SystemExit)
+    assert os.listdir(var) == []
+
+
+@pytest.mark.parametrize("script", ["exit 3", "sleep 0.5; exit 3"], ids=["quick", "slow"])
+def test_status_is_known_although_the_parent_ignores_its_children(
+    script: str, var: Path, flag: Path
+) -> None:
+    program = """if True:
+        import os, signal, sys
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        os.execv(sys.argv[1], sys.argv[1:])
+    """
+    command = [sys.executable, "-c", program, COMMAND, "--dir", str(var), "run", "sh", "-c", script]
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=20, check=False)
+    assert ended.returncode == 3
+    assert "failed with exit status 3; maintenance mode stays on" in ended.stderr
+    assert flag.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -210,6 +227,48 @@ def test_last_of_two_runs_ends_it(var: Path, flag: Path, tmp_path: Path) -> None
         process.communicate(timeout=20)
         assert process.returncode == 0
         assert flag.exists() is left_on
+
+
+def test_run_that_ends_tells_that_another_one_keeps_maintenance_on(
+    var: Path, flag: Path, tmp_path: Path
+) -> None:
+    end = tmp_path / "end"
+    wait = f"echo ready; while [ ! -e {end} ]; do sleep 0.05; done"
+    first = start_run(var, "sh", "-c", wait)
+    assert invoke_run(var, "false").exit_code == 1
+    end.touch()
+    _, stderr = first.communicate(timeout=20)
+    assert first.returncode == 0
+    assert "another process keeps maintenance mode on; see which with: maintenance-" in stderr
+    assert flag.exists()
+
+
+def test_interrupt_while_it_waits_is_told_with_the_way_to_end_it(var: Path, flag: Path) -> None:
+    with counting(var):
+        process = subprocess.Popen(
+            [COMMAND, "--dir", str(var), "run", "-q", "--drain=60", "--", "true"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_for(flag.exists)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "'true' was not run; maintenance mode stays on; switch it off with: " in stderr
+
+
+def test_result_that_cannot_be_printed_is_told_with_the_way_to_end_it(
+    var: Path, flag: Path
+) -> None:
+    with counting(var, 0), open("/dev/full", "w") as full:
+        command = [COMMAND, "--dir", str(var), "run", "--drain=60", "--", "true"]
+        ended = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=20, check=False
+        )
+    assert ended.returncode == 1
+    assert "'true' was not run; maintenance mode stays on; switch it off with: " in ended.stderr
+    assert "standard output: No space left on device" in ended.stderr
+    assert flag.exists()
 
 
 def test_interrupt_at_a_terminal_reaches_the_command_once(var: Path, flag: Path) -> None:
