@@ -11,6 +11,10 @@ class NodeDrain:
         self._directory = directory
         self._earlier: list[Lock] | None = None  # None while maintenance is off
 
+    def begin_anew(self) -> None:
+        """Take all requests that run for earlier ones: the files were off, and let some in."""
+        self._earlier = None
+
     def look(self, *, enabled: bool) -> tuple[int, str]:
         """Return how many processes count their requests, and which earlier ones still run.
 

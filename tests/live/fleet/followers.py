@@ -93,6 +93,11 @@ def node_of(fleet: RedisStore, name: str) -> Node | None:
     return next((node for node in fleet.nodes().nodes if node.name == name), None)
 
 
+def acknowledges(fleet: RedisStore, name: str) -> bool:
+    node = node_of(fleet, name)
+    return node is not None and node.acknowledged
+
+
 def health_of(fleet: RedisStore, name: str) -> str:
     node = node_of(fleet, name)
     return node.health if node else ""

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from maintenance_wsgi import MaintenanceMode
 from maintenance_wsgi.fleet.draining import NodeDrain
+from maintenance_wsgi.fleet.follower import Follower
 from maintenance_wsgi.fleet.store import RedisStore
-from tests.live.fleet.followers import follower, health_of, node_of
+from maintenance_wsgi.state.store import FileStore
+from tests.live.fleet.followers import acknowledges, follower, health_of, node_of
 from tests.support.commands import invoke_fleet, succeed
 from tests.support.processes import counting, wait_for
 
@@ -41,6 +44,28 @@ def test_node_that_counts_nothing_is_no_proof(redis_url: str, fleet: RedisStore,
         with counting(var, 0):
             wait_for(lambda: (node := node_of(fleet, "web1")) and node.counting == 1)
             succeed(redis_url, "enable", "--wait=30", "--drain=25")
+
+
+@pytest.mark.parametrize("way", ["flag-removed", "directory-replaced"])
+def test_request_let_in_by_files_that_were_off_is_waited_for(
+    way: str, fleet: RedisStore, operator: MaintenanceMode, var: Path
+) -> None:
+    operator.enable()
+    node = Follower(fleet, FileStore(var), "web1")
+    with counting(var, 0):
+        node.sync()
+    assert acknowledges(fleet, "web1")
+    if way == "flag-removed":
+        (var / ".maintenance.flag").unlink()
+    else:
+        var.rename(var.with_name("old"))
+        var.mkdir()
+    with counting(var, 1):
+        node.sync()
+        assert (var / ".maintenance.flag").exists()
+        assert not acknowledges(fleet, "web1")
+    node.sync()
+    assert acknowledges(fleet, "web1")
 
 
 def test_book_that_cannot_be_read_is_a_fault(var: Path) -> None:
