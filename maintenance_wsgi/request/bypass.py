@@ -140,6 +140,20 @@ def hide(environ: WSGIEnvironment) -> None:
                 path, _, query = uri.partition("?")
                 left = _without_parameter(query)
                 environ[key] = f"{path}?{left}" if left else path
+    if isinstance(scope := environ.get("asgi.scope"), dict):  # of a2wsgi: the request as it came
+        environ["asgi.scope"] = scope | _fields_without_secret(environ, scope)
+
+
+def _fields_without_secret(environ: WSGIEnvironment, scope: Mapping[str, Any]) -> dict[str, object]:
+    """Return the fields of a scope (ASGI) with no more than what the environ still holds."""
+    cookies, query = (
+        header(environ, key).encode("latin-1", "replace") for key in ("HTTP_COOKIE", "QUERY_STRING")
+    )
+    kept = [(b"cookie", cookies)] if cookies else []
+    for name, value in scope.get("headers", ()):
+        if name.upper().replace(b"-", b"_") not in {b"COOKIE", b"X_MAINTENANCE_BYPASS"}:
+            kept.append((name, value))
+    return {"headers": kept, "query_string": query}
 
 
 def _without_parameter(query: str) -> str:

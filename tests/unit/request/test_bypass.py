@@ -7,11 +7,13 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import pytest
+from a2wsgi.wsgi import build_environ
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -159,6 +161,39 @@ OTHERWISE = {
     "address": {"REMOTE_ADDR": "203.0.113.7"},
     "path": {"PATH_INFO": "/healthz"},
 }
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "headers", "left"),
+    [
+        ("GET", "a=1", [("cookie", "a=1; maintenance-bypass={cookie}")], [("cookie", "a=1")]),
+        ("GET", "a=1", [("cookie", "maintenance-bypass={cookie}")], []),
+        ("GET", "a=1", [("x-maintenance-bypass", "{secret}")], []),
+        ("POST", "a=1&maintenance-bypass={secret}", [("x_maintenance_bypass", "{secret}")], []),
+    ],
+    ids=["cookie", "only-cookie", "header", "parameter"],
+)
+def test_application_behind_a2wsgi_never_sees_the_secret(
+    method: str,
+    query: str,
+    headers: list[tuple[str, str]],
+    left: list[tuple[str, str]],
+    gate: MaintenanceMiddleware,
+    secret: str,
+    seen: list[WSGIEnvironment],
+) -> None:
+    """It gets the request as it came, too."""
+    values = {"secret": secret, "cookie": cookie_of(secret)}
+    fields = [("accept", "*/*"), *((name, value.format(**values)) for name, value in headers)]
+    scope: Any = {"method": method, "path": "/", "http_version": "1.1", "client": ("192.0.2.1", 1)}
+    scope["headers"] = [(name.encode(), value.encode()) for name, value in fields]
+    scope["query_string"] = query.format(**values).encode()
+    sent = dict(scope)
+    assert call(gate, build_environ(scope, BytesIO())).code == 200  # type: ignore[arg-type] # reads
+    found = seen[0]["asgi.scope"]
+    assert (scope, found["path"], found["query_string"]) == (sent, "/", b"a=1")
+    kept = [("accept", "*/*"), *left]
+    assert sorted(found["headers"]) == [(name.encode(), value.encode()) for name, value in kept]
 
 
 @pytest.mark.parametrize("otherwise", OTHERWISE)
