@@ -58,10 +58,11 @@ def check(options: Options, user: User) -> Iterator[str]:
     ExemptPaths(options.write_paths, "write_paths")
     ExemptPaths(options.health_paths, "health_paths")
     directory = options.directory
+    yield from _check_ways([directory, *([options.page] if options.page else [])], user)
     if fault := files.directory_error(directory):
         yield fault
     else:
-        yield from _check_directory(directory, user)
+        yield from _check_directory(directory)
         yield from _check_flag(os.path.join(directory, FLAG_NAME), user)
         list_path = os.path.join(directory, exemptions.LIST_NAME)
         yield from _check_list(list_path, user, options.trusted_proxies)
@@ -69,9 +70,18 @@ def check(options: Options, user: User) -> Iterator[str]:
         yield from _check_pages(options.page, user, exempt)
 
 
-def _check_directory(directory: str, user: User) -> Iterator[str]:
-    if closed := user.first_unsearchable_parent(os.path.join(directory, FLAG_NAME)):
+def _check_ways(places: Sequence[str], user: User) -> Iterator[str]:
+    names = (
+        FLAG_NAME,
+        exemptions.LIST_NAME,
+        "page.html",
+    )  # each may be a link that leads elsewhere
+    paths = [os.path.join(place, name) for place in places for name in names]
+    for closed in dict.fromkeys(filter(None, map(user.first_unsearchable_parent, paths))):
         yield f"{closed}: {user.name} cannot search it; run chmod o+x {quote(closed)}"
+
+
+def _check_directory(directory: str) -> Iterator[str]:
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
         is_read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
         number = errno.EROFS if is_read_only else errno.EACCES if os.geteuid() else errno.EPERM

@@ -38,7 +38,8 @@ class User:
         """Return the first directory on the way to `path` that the user cannot search, or None."""
         for name in dict.fromkeys([path, os.path.realpath(path)]):
             for directory in reversed(Path(name).parents):
-                if not self._may(os.stat(directory), _SEARCH):
+                # A link may lead to a place that does not exist.
+                if directory.is_dir() and not self._may(directory.stat(), _SEARCH):
                     return str(directory)
         return None
 

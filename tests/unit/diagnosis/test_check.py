@@ -370,6 +370,28 @@ def test_other_user_must_reach_and_read_the_files(open_folder: Path) -> None:
     assert lines == [f"{var}: www-data cannot search it; run chmod o+x {var}"]
 
 
+def test_closed_directory_on_the_way_to_a_file_is_named_once(open_folder: Path) -> None:
+    need_root()
+    var, closed = open_folder / "var", open_folder / "closed"
+    var.mkdir()
+    closed.mkdir(mode=0o700)
+    for name, text in {"ip": "203.0.113.7", "page.html": GOOD_PAGE}.items():
+        (closed / name).write_text(text)
+        (closed / name).chmod(0o644)
+    remedy = f"{closed}: www-data cannot search it; run chmod o+x {closed}"
+    for page in (closed, closed / "page.html"):
+        assert invoke_check(var, "--user=www-data", "--page", str(page)) == (1, [remedy])
+    (var / ".maintenance.ip").symlink_to(closed / "ip")
+    for options in ([], ["--page", str(closed)]):
+        assert invoke_check(var, "--user=www-data", *options) == (1, [remedy])
+
+
+def test_flag_that_leads_to_no_place_is_named(var: Path, flag: Path) -> None:
+    flag.symlink_to(var / "away" / "flag")
+    fault = f"{flag}: is a dangling symlink; create its target, or remove the link"
+    assert invoke_check(var) == (1, [fault])
+
+
 @contextmanager
 def acting_as_nobody() -> Iterator[None]:
     os.setegid(65534)
