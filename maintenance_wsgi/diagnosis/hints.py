@@ -63,7 +63,7 @@ def likely_causes(
     if header(environ, "HTTP_X_ORIGINAL_FORWARDED_FOR"):
         remedy = "set use-forwarded-headers in its ConfigMap if the proxy in front of it is yours"
         yield f"ingress-nginx moved X-Forwarded-For to X-Original-Forwarded-For; {remedy}"
-    if resolution.client:
+    if resolution.client and not gate.reader.exempts(resolution.client):
         yield from _address_causes(resolution.client, listed)
 
 

@@ -174,6 +174,13 @@ def test_entries_near_an_ipv6_client(
     assert [found.startswith(hint or "") for found in hints] == [True] * (hint is not None)
 
 
+def test_client_in_the_list_gets_no_hint_about_the_list(var: Path, ip_list: Path) -> None:
+    ip_list.write_text("2001:db8::7")
+    environ = {"REMOTE_ADDR": "2001:db8::7", "PATH_INFO": "/status"}
+    found = explained(var, environ, exempt_paths=["/status"])
+    assert not [hint for hint in found.hints if "would cover" in hint]
+
+
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
 def test_missing_header_has_no_hops(header: str, var: Path) -> None:
     found = explained(
