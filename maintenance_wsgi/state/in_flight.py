@@ -126,8 +126,12 @@ class Book:
     def _lock_between(self, first: int, last: int) -> Lock | None:
         length = 0 if last == _LAST else last - first + 1  # 0: whatever follows
         asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, first, length, 0)
-        # The answer to F_GETLK would leave out what this process holds itself.
-        found = fcntl.fcntl(self._descriptor, fcntl.F_OFD_GETLK, asked)
+        try:
+            # The answer to F_GETLK would leave out what this process holds itself.
+            found = fcntl.fcntl(self._descriptor, fcntl.F_OFD_GETLK, asked)
+        except OSError as error:
+            remedy = "keep the directory on a file system with locks"
+            raise StateError(f"{self._path}: {error.strerror}; {remedy}") from error
         kind, _, start, length, process = struct.unpack(_FLOCK, found)
         if kind == fcntl.F_UNLCK:
             return None

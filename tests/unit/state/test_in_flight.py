@@ -514,3 +514,10 @@ def test_book_without_locks_is_no_fault_of_a_request(
     closed.join()
     (warning,) = warnings_of(caplog)
     assert warning.startswith(f"book: requests are not counted ({os.strerror(errno.EBADF)}); find")
+
+
+def test_file_system_without_locks_is_told(var: Path) -> None:
+    book = in_flight.Book("book", os.open(var, os.O_PATH))
+    fault = rf"book: {os.strerror(errno.EBADF)}; keep the directory on a file system with locks"
+    with pytest.raises(StateError, match=fault):
+        book.running()
