@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -299,10 +300,11 @@ class _Messages(logging.Handler):
     """Shows the library's log on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno >= logging.WARNING:
-            warn(record.getMessage())
-        else:
-            click.echo(printable(record.getMessage(), LINE_LIMIT), err=True)
+        with suppress(OSError):  # a log that cannot be written ends no follower
+            if record.levelno >= logging.WARNING:
+                warn(record.getMessage())
+            else:
+                click.echo(printable(record.getMessage(), LINE_LIMIT), err=True)
 
 
 def warn(message: str) -> None:

@@ -168,10 +168,11 @@ def follow(target: Target, *, node: str | None, adopt: bool, once: bool) -> None
         done = f"Synchronised with version {follower.sync_once()} of {source}"
         click.echo(printable(done, LINE_LIMIT))
         return
-    logging.getLogger("maintenance_wsgi").setLevel(logging.INFO)
+    logger = logging.getLogger("maintenance_wsgi")
+    logger.setLevel(logging.INFO)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: follower.stop())
-    click.echo(printable(f"{node}: following {source}", LINE_LIMIT), err=True)
+    logger.info("%s: following %s", node, source)
     follower.run()
 
 

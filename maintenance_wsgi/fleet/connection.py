@@ -87,8 +87,10 @@ class RedisConnection:
         path = f"/{database}" if self._kind == "sentinel" else match["path"] or ""
         first = f"{match['user'] or ''}{hosts[0]}{path}{match['query'] or ''}"
         self._url = f"{match['scheme']}://{first}"
-        # The hosts or the socket, for messages; and the URL without user, password and options.
+        # Where the state is, for messages; and the URL without user, password and other options.
         self.address: str = match["hosts"] or match["path"] or "localhost"
+        if self._kind == "sentinel":
+            self.address += f"/{self._service}"
         self.redacted_url: str = url.partition(":")[0] + f"://{match['hosts']}{match['path'] or ''}"
         self._answered = False
         self._known: list[tuple[str, int]] = []
@@ -105,6 +107,12 @@ class RedisConnection:
             raise _refused("the port or database is not a number") from None
         if any(name.removeprefix("sentinel_") in _TLS for name in found):
             raise _refused("certificates are always verified; leave out ssl_cert_reqs and the like")
+        if "decode_responses" in found:
+            raise _refused("the state is bytes; leave out decode_responses")
+        if database := found.get("db"):
+            self.address += f"?db={database}"
+            if "db=" in self._url:
+                self.redacted_url += f"?db={database}"
         self._fixed = _DEFAULTS | (_TLS if self._url.startswith("rediss:") else {})
         self._options = self._fixed | {
             name: value for name, value in found.items() if not name.startswith("sentinel_")

@@ -201,6 +201,8 @@ class Follower:
             # The name of a temporary file differs each time, and would be logged each time.
             self._fault = _TEMPORARY.sub("", str(error))
             return False
+        if found.flag is None:
+            self._drain.begin_anew()
         # A new node's directory is empty; after a restart it holds what it held before.
         if found not in (revision.snapshot, self._written or Snapshot(None, b"")):
             self._note_overwritten(found)
@@ -223,7 +225,8 @@ class Follower:
             found = self._target.read()
         except StateError:
             found = None
-        if self._written is None or found == self._written:
+        is_gone = self._place != self._present_place()  # then it was read as off
+        if self._written is None or found == self._written or is_gone:
             return
         is_readable = not any(isinstance(value, StateError) for value in found or ())
         if self._adopt and self._held and found and is_readable:

@@ -229,7 +229,9 @@ class RedisStore:
         if status.fallen_back:
             fault = self._fault(updated, status.seen)
             self._write_anew(updated, updated.snapshot, fault, status.seen)
-            self._updated, status = self.revision, self.nodes()
+            self._updated = self.revision
+            self._confirm()
+            status = self.nodes()
         return status
 
     def _confirm(self) -> None:

@@ -45,16 +45,20 @@ class Mark:
         with suppress(OSError), ExitStack() as stack:
             directory = stack.enter_context(files.open_directory(self._directory))
             is_held, lines = _read(directory, fcntl.LOCK_EX)
-            if lines[0] == self._source:
-                self.newest = self.newest or b"".join(lines[2:3]).decode("latin-1")
-            elif is_held and lines[0]:  # a stranger's file, without lines, holds no node up
+            # A stranger's file, without lines, holds no node up.
+            if is_held and lines[0] not in {b"", self._source}:
                 return _shown(lines[0])
+            # Of the same fleet, wherever its Redis is: a copy of it may be older than this node.
+            if lines[0].partition(b" at ")[0] == self._source.partition(b" at ")[0]:
+                self.newest = self.newest or b"".join(lines[2:3]).decode("latin-1")
             if is_held or not hold:
                 return ""
             with directory.entry(_MARK_NAME).replaced(self._content()):
                 pass
             # If two claim it at once, one of them sees at its next beat that its file is gone.
             file = directory.open(_MARK_NAME, os.O_RDWR)
+            with suppress(OSError):  # a command of any user must see it, whatever the umask is
+                os.fchmod(file, 0o644)
             fcntl.flock(file, self._kind | fcntl.LOCK_NB)
             # Closing is not enough: a child that was forked has the descriptor too.
             stack.callback(fcntl.flock, file, fcntl.LOCK_UN)

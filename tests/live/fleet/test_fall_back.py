@@ -17,7 +17,7 @@ from maintenance_wsgi.fleet.follower import Follower
 from maintenance_wsgi.fleet.nodes import NodeIdentity
 from maintenance_wsgi.fleet.store import RedisStore
 from maintenance_wsgi.state.store import FileStore, Snapshot
-from tests.live.fleet.followers import follower, health_of, node_of, snapshot
+from tests.live.fleet.followers import acknowledges, follower, health_of, node_of, snapshot
 from tests.support.commands import invoke_fleet, succeed
 from tests.support.processes import COMMAND, environ, held_port, wait_for
 from tests.support.redis import redis_server, redis_server_at
@@ -65,11 +65,6 @@ def store_at(url: str) -> Iterator[RedisStore]:
     store = RedisStore(RedisConnection(url))
     yield store
     store.close()
-
-
-def acknowledges(fleet: RedisStore, name: str) -> bool:
-    node = node_of(fleet, name)
-    return node is not None and node.acknowledged
 
 
 def switch_on_since_the_dump(dumped: Dumped, fleet: RedisStore) -> None:
@@ -245,6 +240,39 @@ def test_record_of_a_node_that_is_dead_for_a_week_says_nothing(
     assert fleet.nodes().revision.endswith("-100")
 
 
+def test_node_remembers_what_it_has_seen_although_its_url_has_changed(
+    redis_url: str, fleet: RedisStore, operator: MaintenanceMode, redis_port: int, var: Path
+) -> None:
+    before = fleet.read_revision()
+    assert before
+    operator.enable()
+    with follower(redis_url, var, "web1"):
+        wait_for(MaintenanceMode(var).is_enabled)
+    with redis.Redis(port=redis_port) as client:
+        client.hset(STATE, mapping={"revision": before.name, "on": "0"})
+        client.delete(NODES)
+    with store_at(f"redis://localhost:{redis_port}/0") as store:
+        Follower(store, FileStore(var), "web1").sync()
+        assert MaintenanceMode(var).is_enabled()
+        (node,) = store.nodes().nodes
+        assert "Redis fell back from 2 to 1" in node.fault
+
+
+def test_directory_has_one_owner_among_the_databases_of_a_redis(
+    fleet: RedisStore, operator: MaintenanceMode, redis_port: int, var: Path
+) -> None:
+    operator.enable()
+    one = Follower(fleet, FileStore(var), "web1")
+    one.sync()
+    other = RedisStore(RedisConnection(f"redis://127.0.0.1:{redis_port}/1"), create=True)
+    MaintenanceMode(other).disable()
+    Follower(other, FileStore(var), "web1").sync()
+    (node,) = other.nodes().nodes
+    assert f"{var}: follows {fleet}; stop that follower" in node.fault
+    assert MaintenanceMode(var).is_enabled()
+    other.close()
+
+
 CHANGES: dict[str, Callable[[MaintenanceMode], object]] = {
     "read": MaintenanceMode.is_enabled,
     "add_exemptions": lambda mode: mode.add_exemptions(["203.0.113.7"]),
@@ -352,6 +380,27 @@ def test_replica_that_does_not_confirm_is_told(tmp_path: Path) -> None:
             finally:
                 os.kill(process, signal.SIGCONT)
             succeed(url, "enable")
+
+
+def test_replica_that_does_not_confirm_what_is_written_anew_is_told(tmp_path: Path) -> None:
+    (tmp_path / "replica").mkdir()
+    with redis_server(tmp_path) as port:
+        of = ["--replicaof", "127.0.0.1", str(port)]
+        with redis_server(tmp_path / "replica", *of) as other, redis.Redis(port=port) as client:
+            wait_for(lambda: client.execute_command("ROLE")[2])
+            succeed(url := f"redis://127.0.0.1:{port}/0", "disable")
+            with store_at(url) as fleet, redis.Redis(port=other) as replica:
+                MaintenanceMode(fleet).enable()
+                assert not fleet.unconfirmed
+                process = replica.info("server")["process_id"]
+                os.kill(process, signal.SIGSTOP)
+                try:  # a node comes back that has seen what Redis has lost
+                    fleet.heartbeat(NodeIdentity("web1", "a"), f"{'0' * 16}-9", "")
+                    next(fleet.acknowledgements(1))
+                finally:
+                    os.kill(process, signal.SIGCONT)
+                assert fleet.nodes().revision.endswith("-10")
+                assert fleet.unconfirmed
 
 
 def test_user_who_may_not_ask_for_replicas_is_told(tmp_path: Path) -> None:

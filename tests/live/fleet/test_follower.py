@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -137,6 +138,48 @@ def test_change_by_hand_is_adopted_where_that_is_wished(
     one.sync()
     assert b"somebody else" in (var / ".maintenance.flag").read_bytes()
     assert "overwritten by the fleet: no flag" in caplog.messages[-1]
+
+
+def test_directory_that_goes_is_no_change_to_adopt(
+    redis_url: str, operator: MaintenanceMode, var: Path
+) -> None:
+    """A deploy moves it just before the follower opens it."""
+    operator.enable()
+    program = """if True:
+        import os, sys
+        from maintenance_wsgi.fleet.connection import RedisConnection
+        from maintenance_wsgi.fleet.follower import Follower
+        from maintenance_wsgi.fleet.store import RedisStore
+        from maintenance_wsgi.state.store import FileStore
+        url, var = sys.argv[1:]
+        deploy = False
+        def on_event(event, details):
+            global deploy
+            if deploy and event == "open" and details[0] == var:
+                deploy = False
+                os.rename(var, f"{var}.old")
+        node = Follower(RedisStore(RedisConnection(url)), FileStore(var), "web1", adopt=True)
+        node.sync()
+        sys.addaudithook(on_event)
+        deploy = True
+        node.sync()
+        assert not deploy
+    """
+    run(sys.executable, "-c", program, redis_url, var)
+    assert operator.is_enabled()
+
+
+def test_log_that_cannot_be_written_ends_no_follower(
+    redis_url: str, fleet: RedisStore, operator: MaintenanceMode, var: Path
+) -> None:
+    full = ["sh", "-c", 'exec "$@" 2>/dev/full', "sh"]
+    with follower(redis_url, var, "web1", prefix=full) as process:
+        wait_for(lambda: health_of(fleet, "web1") == "current")
+        operator.enable()
+        wait_for(lambda: snapshot(var) == fleet.read())
+        (var / ".maintenance.flag").write_text("by hand")
+        wait_for(lambda: snapshot(var) == fleet.read())
+        assert process.end() == 0
 
 
 def test_two_of_one_name_are_noticed(

@@ -37,6 +37,7 @@ SECRET = "hunter2%21"  # noqa: S105 (nobody's)
         f"redis://u:{SECRET}@127.0.0.1:1,127.0.0.2:1",
         f"redis+cluster://u:{SECRET}@127.0.0.1:1,127.0.0.2:b/",
         f"redis+nothing://u:{SECRET}@127.0.0.1",
+        f"redis://u:{SECRET}@127.0.0.1/?decode_responses=true",
         SECRET,
     ],
 )
@@ -45,6 +46,25 @@ def test_wrong_url_is_refused_and_not_shown(url: str) -> None:
     assert result.exit_code == 2, result.output
     assert "invalid Redis URL" in result.stderr
     assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "redacted"),
+    [
+        ("redis://u:p@h/?client_name=a", "h", "redis://h/"),
+        ("redis://h:1/0", "h:1", "redis://h:1/0"),
+        ("redis://h/1", "h?db=1", "redis://h/1"),
+        ("rediss://h/1?db=2", "h?db=2", "rediss://h/1?db=2"),
+        ("unix://u:p@/run/redis?db=1", "/run/redis?db=1", "unix:///run/redis?db=1"),
+        ("redis+cluster://a,b", "a,b", "redis+cluster://a,b"),
+        ("redis+sentinel://:p@a,b/m", "a,b/m", "redis+sentinel://a,b/m"),
+        ("redis+sentinel://a/m/3", "a/m?db=3", "redis+sentinel://a/m/3"),
+    ],
+)
+def test_address_tells_one_state_from_another(url: str, address: str, redacted: str) -> None:
+    """A directory has one owner, and a command to paste acts on the same state."""
+    connection = RedisConnection(url)
+    assert (connection.address, connection.redacted_url) == (address, redacted)
 
 
 def test_several_hosts_are_told_their_kind_of_url() -> None:

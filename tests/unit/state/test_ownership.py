@@ -46,6 +46,33 @@ def test_mark_names_the_source_and_the_process_as_long_as_it_is_held(var: Path, 
         assert followed_source(str(var)) == ""
 
 
+def test_mark_can_be_read_by_each_user_who_may_change_the_files(var: Path, mark: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with marked(var):
+            assert mark.stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize(
+    ("source", "newest"),
+    [
+        pytest.param(SOURCE, "a revision", id="same"),
+        pytest.param("fleet 'default' at redis.example", "a revision", id="other-name-of-redis"),
+        pytest.param("fleet 'shop' at 10.0.0.5:6379", "", id="other-fleet"),
+        pytest.param("fleet 'default", "", id="beginning-of-a-name"),
+    ],
+)
+def test_newest_revision_is_remembered_wherever_redis_is(
+    source: str, newest: str, var: Path
+) -> None:
+    with marked(var) as first:
+        first.record("a revision")
+    with marked(var, source) as second:
+        assert second.newest == newest
+
+
 def test_mark_of_a_killed_follower_is_none(var: Path) -> None:
     program = """if True:
         import sys, time
