@@ -64,6 +64,7 @@ class Follower:
         self._adopt = adopt
         self._stopping = False
         self._held: Revision | None = None  # what the files hold, as far as this follower knows
+        self._known: Revision | None = None  # what was written last, into whatever directory
         self._written: Snapshot | None = None
         self._fault = ""  # of the files
         self._loss = ""  # of Redis
@@ -108,8 +109,7 @@ class Follower:
         self._beat += 1
         if not self._joined:  # the mark was written by another process
             self._mark.newest = credible(self._mark.newest)
-        if self._place != (place := self._present_place()):
-            self._place, self._held, self._written = place, None, None
+        self._restore(other_source)
         if other_source:
             self._held, remedy = None, "stop that follower, or use another --dir"
             self._fault = f"{self._target}: follows {other_source}; {remedy}"
@@ -117,6 +117,18 @@ class Follower:
             self._check_files()
             self._take()
         self._report()
+
+    def _restore(self, other_source: str) -> None:
+        """Write what is known into a directory that has taken the place of another, as in a deploy.
+
+        Redis is not asked first: while it is away, the new directory would open the site.
+        """
+        if self._place == (place := self._present_place()):
+            return
+        self._place, self._held, self._written = place, None, None
+        known = self._known
+        if known and known.name == self._mark.newest and place and not other_source:
+            self._write(known)
 
     def _sync_until_stopped(self) -> None:
         self._mark.claim()  # also while Redis does not answer
@@ -206,7 +218,8 @@ class Follower:
         # A new node's directory is empty; after a restart it holds what it held before.
         if found not in (revision.snapshot, self._written or Snapshot(None, b"")):
             self._note_overwritten(found)
-        self._held, self._written, self._fault = revision, revision.snapshot, ""
+        self._held = self._known = revision
+        self._written, self._fault = revision.snapshot, ""
         state = f"{self._source}: {'off' if revision.snapshot.flag is None else 'on'}"
         _logger.info("%s: version %s of %s", self._identity.node, revision.version, state)
         return True
@@ -231,7 +244,8 @@ class Follower:
         is_readable = not any(isinstance(value, StateError) for value in found or ())
         if self._adopt and self._held and found and is_readable:
             with suppress(ConflictError):
-                self._held, self._written = self._source.write(self._held, found), found
+                self._held = self._known = self._source.write(self._held, found)
+                self._written = found
                 self._mark.record(self._held.name)
                 published = f"version {self._held.version} of {self._source}"
                 _logger.warning("%s: changed by hand, and published as %s", self._target, published)
@@ -249,6 +263,7 @@ class Follower:
         # Random, so that not all nodes come back at the same moment.
         until = time.monotonic() + self._pause * random.uniform(0.5, 1)  # noqa: S311 (no secret)
         while not self._stopping and time.monotonic() < until:
+            self._restore(self._mark.claim())
             time.sleep(0.1)
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Network
@@ -271,6 +272,26 @@ def test_redis_killed_and_restarted_empty(tmp_path: Path, var: Path) -> None:
             assert process.log.count("does not answer") == 1
             assert invoke_fleet(redis_url, "disable", "--wait=30").exit_code == 0
             assert snapshot(var) == Snapshot(None, b"")
+        assert process.end() == 0
+
+
+def test_directory_that_is_made_again_is_filled_while_redis_is_away(
+    tmp_path: Path, var: Path
+) -> None:
+    with ExitStack() as stack:
+        redis_port = stack.enter_context(held_port())
+        redis_url = f"redis://127.0.0.1:{redis_port}/0"
+        with redis_server_at(redis_port, tmp_path):
+            assert invoke_fleet(redis_url, "enable", "--ip=203.0.113.7").exit_code == 0
+            process = stack.enter_context(follower(redis_url, var, "web1"))
+            wait_for(MaintenanceMode(var).is_enabled)
+            held = snapshot(var)
+        wait_for(lambda: "does not answer" in process.log)
+        for number in range(2):
+            var.rename(tmp_path / f"release{number}")
+            time.sleep(0.5 * number)  # so that the follower sees that it is gone
+            var.mkdir()
+            wait_for(lambda: snapshot(var) == held, 5)
         assert process.end() == 0
 
 
