@@ -93,9 +93,9 @@ class CachedFile(Generic[T]):
                 self._last_warning = ""
                 return seen.value
             return self._reload()
+        except NOT_FOUND:
+            raise
         except OSError as error:
-            if isinstance(error, NOT_FOUND):
-                raise
             self.warn_once(error)
             return None
 

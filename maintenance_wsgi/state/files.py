@@ -236,7 +236,7 @@ class File:
     @property
     def is_linked(self) -> bool:
         """Whether a link leads to the file."""
-        return self._place is not self._entry and self._place != self._entry
+        return self._place != self._entry
 
     def read(self, limit: int) -> Contents:
         """Return the bytes of a regular file, of which there may be `limit`."""
