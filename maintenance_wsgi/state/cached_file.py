@@ -21,17 +21,15 @@ class ForkSafeLock:
     """A lock among the threads of one process; it is released in a forked child."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._process = os.getpid()
+        # By process: the thread that holds one at a fork exists only in the parent.
+        self._locks: dict[int, Lock] = {}
 
     def __enter__(self) -> None:
-        if self._process != os.getpid():
-            # The thread that held the lock at the fork exists only in the parent.
-            self._lock, self._process = Lock(), os.getpid()
-        self._lock.acquire()
+        # The method is atomic, so that the threads of a new child agree on its lock.
+        self._locks.setdefault(os.getpid(), Lock()).acquire()
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self._locks[os.getpid()].release()
 
 
 @dataclass(frozen=True, slots=True)
