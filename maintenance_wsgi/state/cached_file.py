@@ -102,9 +102,16 @@ class CachedFile(Generic[T]):
         with self._reading:
             self._seen = None
 
-    def last_good(self) -> T | None:
-        """Return the value of the last version that could be read, or None."""
-        return self._seen.value if self._seen else None
+    def last_good(self, status: os.stat_result | None = None) -> T | None:
+        """Return the value of the last version that could be read, or None.
+
+        Args:
+            status: the file's last known status; a version that it does not fit is left out.
+        """
+        seen = self._seen
+        if seen is None or (status and seen.signature != _signature(status)):
+            return None
+        return seen.value
 
     def warn_once(self, error: OSError) -> None:
         """Log that the file cannot be read; the same warning is repeated only after a success."""
