@@ -278,13 +278,16 @@ class File:
     def replaced(self, data: bytes | None) -> Iterator[None]:
         """Replace the file's bytes at the end of the block, atomically and durably.
 
-        Everything that can fail (space, permissions) happens on entry, so that several files are
-        replaced together or not at all. The file keeps its mode and, if the user may set them, its
-        owner and group; a new file gets `0666 & ~umask`. None removes the file, or the link that
-        leads to it.
+        What can be foreseen to fail (space, permissions) fails on entry; the end of the block can
+        still meet a mount or a sticky directory. The file keeps its mode and, if the user may set
+        them, its owner and group; a new file gets `0666 & ~umask`. None removes the file, or the
+        link that leads to it.
         """
         if self._fault and (data is not None or self._fault.errno in _OF_THE_DISK):
             raise self._fault
+        removes_link = data is None and self.is_linked
+        if self._status and stat.S_ISDIR(self._status.st_mode) and not removes_link:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self._entry.name)
         if data is None:
             yield
             _remove(self._entry)
