@@ -28,7 +28,13 @@ from maintenance_wsgi.cli.verify import verify, verify_option
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.grammar import LINE_LIMIT, printable
 from maintenance_wsgi.networks import format_network, is_public, parse_forwarded_address
-from maintenance_wsgi.state.exemptions import dropped, first_ten, parse_entries, quoted
+from maintenance_wsgi.state.exemptions import (
+    canonical_entries,
+    dropped,
+    first_ten,
+    parse_entries,
+    quoted,
+)
 from maintenance_wsgi.state.mode import MaintenanceMode, Status, status_of
 from maintenance_wsgi.state.ownership import followed_source
 from maintenance_wsgi.state.store import FileStore, Snapshot, Store
@@ -156,6 +162,7 @@ def allow_ips(
     given = () if empty else ips
     if remove:
         change = mode.remove_exemptions(ips)
+        _warn_of_dropped(*change, canonical_entries(parse_entries(ips)))
     else:
         warn_of_entries(target, given)
         change = (mode.add_exemptions if add and given else mode.set_exemptions)(given)
@@ -195,10 +202,12 @@ def warn_of_entries(target: Target, entries: Sequence[str]) -> None:
             warn(f"{entry} {fault}")
 
 
-def _warn_of_dropped(before: Snapshot, after: Snapshot) -> None:
+def _warn_of_dropped(before: Snapshot, after: Snapshot, removed: Sequence[str] = ()) -> None:
     old, new = before.exemptions, after.exemptions
-    if isinstance(old, bytes) and isinstance(new, bytes) and (lost := dropped(old, new)):
-        warn(f"dropped from the list: {first_ten(lost)}")
+    if isinstance(old, bytes) and isinstance(new, bytes):
+        lost = [item for item in dropped(old, new) if item not in removed]
+        if lost:
+            warn(f"dropped from the list: {first_ten(lost)}")
 
 
 def _report(

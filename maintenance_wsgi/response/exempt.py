@@ -18,9 +18,10 @@ _MARK = "x-maintenance-mode"
 EXEMPT: tuple[str, str] = ("X-Maintenance-Mode", "exempt")
 READ_ONLY: tuple[str, str] = ("X-Maintenance-Mode", "read-only")
 _PRIVATE_EXEMPT = [("Cache-Control", "private, no-cache"), EXEMPT]
-# Headers that let a cache store an answer whatever Cache-Control says. RFC 9213 gives each kind of
-# cache a "...-Cache-Control" of its own; nginx obeys X-Accel-Expires, Akamai Edge-Control.
-_CACHE_HEADERS = {"expires", "surrogate-control", "x-accel-expires", "edge-control"}
+# The mark, and headers that let a cache store an answer whatever Cache-Control says. RFC 9213 gives
+# each kind of cache a "...-Cache-Control" of its own; nginx obeys X-Accel-Expires, Akamai
+# Edge-Control.
+_REPLACED = {_MARK, "expires", "surrogate-control", "x-accel-expires", "edge-control"}
 
 
 def start_for_all(
@@ -55,4 +56,4 @@ def start_exempt_client(
 @lru_cache(maxsize=256)
 def _is_replaced(name: str) -> bool:
     lower = name.lower()
-    return lower == _MARK or lower in _CACHE_HEADERS or lower.endswith("cache-control")
+    return lower in _REPLACED or lower.endswith("cache-control")

@@ -21,17 +21,15 @@ class ForkSafeLock:
     """A lock among the threads of one process; it is released in a forked child."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._process = os.getpid()
+        # By process: the thread that holds one at a fork exists only in the parent.
+        self._locks: dict[int, Lock] = {}
 
     def __enter__(self) -> None:
-        if self._process != os.getpid():
-            # The thread that held the lock at the fork exists only in the parent.
-            self._lock, self._process = Lock(), os.getpid()
-        self._lock.acquire()
+        # The method is atomic, so that the threads of a new child agree on its lock.
+        self._locks.setdefault(os.getpid(), Lock()).acquire()
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self._locks[os.getpid()].release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +91,9 @@ class CachedFile(Generic[T]):
                 self._last_warning = ""
                 return seen.value
             return self._reload()
+        except NOT_FOUND:
+            raise
         except OSError as error:
-            if isinstance(error, NOT_FOUND):
-                raise
             self.warn_once(error)
             return None
 
@@ -104,9 +102,16 @@ class CachedFile(Generic[T]):
         with self._reading:
             self._seen = None
 
-    def last_good(self) -> T | None:
-        """Return the value of the last version that could be read, or None."""
-        return self._seen.value if self._seen else None
+    def last_good(self, status: os.stat_result | None = None) -> T | None:
+        """Return the value of the last version that could be read, or None.
+
+        Args:
+            status: the file's last known status; a version that it does not fit is left out.
+        """
+        seen = self._seen
+        if seen is None or (status and seen.signature != _signature(status)):
+            return None
+        return seen.value
 
     def warn_once(self, error: OSError) -> None:
         """Log that the file cannot be read; the same warning is repeated only after a success."""

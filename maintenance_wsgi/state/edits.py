@@ -130,6 +130,12 @@ def _merged(found: Snapshot, given: Window, holders: Sequence[str] = ()) -> byte
 
 
 def _messages(found: Window, given: Window) -> dict[str, str]:
-    """Return the translations: an earlier message's are wrong, and an empty one is taken back."""
+    """Return the translations: an earlier message's are wrong, and an empty one is taken back.
+
+    Two tags are the same if they differ only in case (RFC 5646, section 2.1.1).
+    """
     kept = found.messages if given.message is None else None
-    return {tag: text for tag, text in {**(kept or {}), **(given.messages or {})}.items() if text}
+    pairs = [*(kept or {}).items(), *(given.messages or {}).items()]
+    spellings = {tag.lower(): tag for tag, _ in reversed(pairs)}
+    texts = {tag.lower(): text for tag, text in pairs}
+    return {spellings[tag]: text for tag, text in texts.items() if text}

@@ -27,8 +27,8 @@ UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _TRIMMED = " \t\n\r\0\x0b"
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|$)")
-_SEPARATORS = ", \t"
-_WORD = re.compile(r"([^ \t,]+)[ \t]*,?[ \t]*")
+_BLANK, _SEPARATORS = " \t\r\n", ", \t"
+_WORD = re.compile(r"[ \t]*([^ \t]+)")
 # A line that begins so is a comment in some tool: "*", "-", "//", "[", quotes. ":" begins "::1".
 _COMMENT_LINE = re.compile(rf"[ \t]*[{re.escape(punctuation.translate(dict.fromkeys(b',:')))}]")
 _COMMENT = re.compile(r"#|(?:(?<=[ \t,])|^)(?://|;)")
@@ -221,7 +221,7 @@ def cut_from(data: bytes, networks: Networks) -> bytes:
     lines = _LINE.findall(_decoded(data, "surrogateescape"))
     cut = [(line, _cut_line(line, networks) + end) for line, end in lines]
     # A line that held nothing else is removed with its end.
-    left = "".join(rest for line, rest in cut if rest.strip() or not line.strip())
+    left = "".join(rest for line, rest in cut if rest.strip(_BLANK) or not line.strip(_BLANK))
     left_data = left.encode("utf-8", "surrogateescape") if left.strip(_TRIMMED) else b""
     # What an entry kept out of force, as a comment or a NUL can be, must not come into force.
     kept = tuple(network for network in listed if network not in networks)
@@ -230,8 +230,17 @@ def cut_from(data: bytes, networks: Networks) -> bytes:
 
 def _cut_line(line: str, networks: Networks) -> str:
     body = _without_comment(line)
-    left = _WORD.sub(lambda word: "" if parse_network(word[1]) in networks else word[0], body)
-    return line if left == body else f"{left.rstrip(_SEPARATORS)} {line[len(body) :]}".strip()
+    # Each comma stays between the pieces that stay: it ends what an invalid word hides.
+    pieces = [(piece, _cut_piece(piece, networks)) for piece in body.split(",")]
+    left = ",".join(rest for piece, rest in pieces if rest == piece or rest.strip(_BLANK))
+    if left == body:
+        return line
+    kept = [left.strip(_BLANK).rstrip(_SEPARATORS), line[len(body) :]]
+    return " ".join(filter(None, kept))
+
+
+def _cut_piece(piece: str, networks: Networks) -> str:
+    return _WORD.sub(lambda word: "" if parse_network(word[1]) in networks else word[0], piece)
 
 
 def dropped(before: bytes, after: bytes) -> list[str]:
@@ -243,5 +252,5 @@ def dropped(before: bytes, after: bytes) -> list[str]:
 def _items(data: bytes) -> Iterator[str]:
     for entry in read_entries(data):
         yield format_network(entry.network) if entry.network else quoted(entry.text)
-    comments = (line[len(_without_comment(line)) :] for _, line in _lines(data))
+    comments = (line[len(_without_comment(line)) :].strip() for _, line in _lines(data))
     yield from map(quoted, filter(None, comments))

@@ -2,8 +2,9 @@
 
 A user who may write the directory could place a link, a pipe or a lease there, and swap files at
 any moment. So everything is relative to one open descriptor, no name is resolved twice, and root
-acts in another user's directory with that user's rights only. What cannot be read or written
-raises OSError, and is as it was.
+acts in another user's directory with that user's rights only. If it cannot take them, it writes
+nothing there, and reads only that user's own plain files. What cannot be read or written raises
+OSError, and is as it was.
 """
 
 import errno
@@ -201,8 +202,10 @@ class Directory:
             parent, holder, rights = found, status, _narrowed(rights, status)
 
     def _open(self, name: str, parent: int, rights: _Rights | None) -> int:
-        with _acting_with(rights):
-            return self._keep(os.open(name, _PATH_ONLY | os.O_NOFOLLOW, dir_fd=parent))
+        with _reading_with(rights) as refused:
+            found = self._keep(os.open(name, _PATH_ONLY | os.O_NOFOLLOW, dir_fd=parent))
+        _check_own(refused, os.fstat(found), name)
+        return found
 
     def _keep(self, descriptor: int) -> int:
         self._stack.callback(os.close, descriptor)
@@ -236,7 +239,7 @@ class File:
     @property
     def is_linked(self) -> bool:
         """Whether a link leads to the file."""
-        return self._place is not self._entry and self._place != self._entry
+        return self._place != self._entry
 
     def read(self, limit: int) -> Contents:
         """Return the bytes of a regular file, of which there may be `limit`."""
@@ -244,12 +247,13 @@ class File:
             raise self._fault
         parent, name, rights = self._place
         # Without O_NONBLOCK, opening a pipe would wait for its writer, and so would the request.
-        with _acting_with(rights):
+        with _reading_with(rights) as refused:
             opened = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=parent)
         with open(opened, "rb") as file:
             status = os.fstat(opened)
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EINVAL, "Not a regular file", name)
+            _check_own(refused, status, name)
             # The size in the status proves nothing: files of /proc have 0 bytes there.
             data = file.read(limit + 1)
         if len(data) > limit:
@@ -274,13 +278,16 @@ class File:
     def replaced(self, data: bytes | None) -> Iterator[None]:
         """Replace the file's bytes at the end of the block, atomically and durably.
 
-        Everything that can fail (space, permissions) happens on entry, so that several files are
-        replaced together or not at all. The file keeps its mode and, if the user may set them, its
-        owner and group; a new file gets `0666 & ~umask`. None removes the file, or the link that
-        leads to it.
+        What can be foreseen to fail (space, permissions) fails on entry; the end of the block can
+        still meet a mount or a sticky directory. The file keeps its mode and, if the user may set
+        them, its owner and group; a new file gets `0666 & ~umask`. None removes the file, or the
+        link that leads to it.
         """
         if self._fault and (data is not None or self._fault.errno in _OF_THE_DISK):
             raise self._fault
+        removes_link = data is None and self.is_linked
+        if self._status and stat.S_ISDIR(self._status.st_mode) and not removes_link:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self._entry.name)
         if data is None:
             yield
             _remove(self._entry)
@@ -394,6 +401,13 @@ def _check_link(
         raise PermissionError(errno.EPERM, f"{reason}, is not followed", name)
 
 
+def _check_own(refused: _Rights | None, status: os.stat_result, name: str) -> None:
+    """Refuse all but the user's own plain files if root has read with its own rights instead."""
+    is_plain = stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
+    if refused and not (is_plain and status.st_uid == refused.uid):
+        raise PermissionError(errno.EPERM, f"Root cannot act as uid {refused.uid}", name)
+
+
 def _narrowed(rights: _Rights | None, directory: os.stat_result) -> _Rights | None:
     """Return the rights to act in a directory: root's end at the first one of another user."""
     if rights or os.geteuid() or directory.st_uid == 0:
@@ -408,6 +422,22 @@ def _narrowed(rights: _Rights | None, directory: os.stat_result) -> _Rights | No
 
 def _acting_with(rights: _Rights | None) -> AbstractContextManager[None]:
     return _acting_as(rights) if rights else nullcontext()
+
+
+def _reading_with(rights: _Rights | None) -> AbstractContextManager[_Rights | None]:
+    return _reading_as(rights) if rights else nullcontext()
+
+
+@contextmanager
+def _reading_as(rights: _Rights) -> Iterator[_Rights | None]:
+    """Give a user's rights, or yield them if root cannot take them: it lacks the capabilities."""
+    with ExitStack() as stack:
+        refused = None
+        try:
+            stack.enter_context(_acting_as(rights))
+        except PermissionError:
+            refused = rights
+        yield refused
 
 
 @contextmanager

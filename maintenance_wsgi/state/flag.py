@@ -176,17 +176,17 @@ def _parse_string(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     # JSON can spell a lone surrogate, which cannot be sent, and control characters.
-    return value.encode("utf-8", "replace").decode().translate(_CONTROLS)
+    text = value.encode("utf-8", "replace").decode().translate(_CONTROLS)
+    return text if text.strip() else ""  # a blank message would leave the page without a sentence
 
 
 def _parse_messages(value: object) -> dict[str, str] | None:
     if not isinstance(value, dict):
         return None
     found = {tag: _parse_string(text) for tag, text in value.items()}
-    if not all(map(_LANGUAGE_TAG.fullmatch, found)):
+    if None in found.values() or not all(map(_LANGUAGE_TAG.fullmatch, found)):
         return None
-    texts = {tag: text for tag, text in found.items() if text is not None}
-    return texts if len(texts) == len(found) else None
+    return {tag: text for tag, text in found.items() if text}
 
 
 def _parse_time(value: object) -> datetime | None:

@@ -52,7 +52,7 @@ class StateReader:
             self.flag_path,
             self._parse_window,
             limit=FLAG_LIMIT,
-            fallback="maintenance is on, without details",
+            fallback="maintenance is on, its details are kept only if the file has not changed",
         )
         self._exemptions = CachedFile(
             self.list_path,
@@ -127,7 +127,7 @@ class StateReader:
     def window(self, flag: os.stat_result) -> Window | None:
         """Return what the flag file of this status says, or None if it has been removed since."""
         try:
-            return self._window.read(flag) or _DEFAULT_WINDOW
+            return self._window.read(flag) or self._window.last_good(flag) or _DEFAULT_WINDOW
         except NOT_FOUND:
             return self._window_again()
 
@@ -136,7 +136,8 @@ class StateReader:
         try:
             return (flag := self.flag()) and (self._window.read(flag) or _DEFAULT_WINDOW)
         except NOT_FOUND:
-            return _DEFAULT_WINDOW if self.flag() else None
+            # The directory is away, or the flag has been removed just now.
+            return (flag := self.flag()) and (self._window.last_good(flag) or _DEFAULT_WINDOW)
 
     def exempts(self, address: Address) -> bool:
         """Tell whether the list in force holds `address`."""

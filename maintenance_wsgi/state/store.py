@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import cached_property
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -86,29 +86,30 @@ class FileStore:
     def update(self, change: Change) -> tuple[Snapshot, Snapshot]:
         """Replace the two files by what `change` makes of them; return the state before and after.
 
-        Other writers are kept out, and both files are replaced or neither.
+        Other writers are kept out, and both files are replaced or neither; if the list cannot be
+        put back after a failure, the error says so.
         """
         if fault := files.directory_error(self.directory):
             raise StateError(fault)
         with (
             self._translated_errors(),
             files.open_directory(self.directory) as directory,
-            ExitStack() as writes,
+            ExitStack() as undo,
         ):
             directory.lock()
             directory.remove_leftovers()
             flag, listed = directory.find(FLAG_NAME), directory.find(LIST_NAME)
             before = self._snapshot(flag, listed)
             after = change(before)
-            # The stack ends its blocks in reverse, so that the list is in place before the switch
-            # changes: the site never opens or closes with the old list.
+            switch: AbstractContextManager[None] = nullcontext()
             if after.flag != before.flag and not isinstance(after.flag, StateError):
-                writes.enter_context(flag.without_broken_link().replaced(after.flag))
-            if isinstance(after.exemptions, bytes) and after.exemptions != before.exemptions:
-                # Magento's own `--add` fails on an empty file, so an empty list has no file.
-                # But deploy tools link the list between releases, and the link must stay.
-                data = after.exemptions or (b"" if listed.is_linked else None)
-                writes.enter_context(listed.replaced(data))
+                switch = flag.without_broken_link().replaced(after.flag)
+            # The list is in place before the switch changes: the site never opens or closes with
+            # the old list.
+            with switch:
+                if isinstance(after.exemptions, bytes) and after.exemptions != before.exemptions:
+                    _replace_list(listed, after.exemptions)
+                    undo.enter_context(self._put_back_on_failure(listed, before.exemptions))
         return before, after
 
     def private_files(self) -> list[str]:
@@ -129,19 +130,43 @@ class FileStore:
         )
 
     @contextmanager
+    def _put_back_on_failure(
+        self, listed: files.File, earlier: bytes | StateError
+    ) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            try:
+                _replace_list(listed, earlier)
+            except OSError:
+                told = f"{self._told(error)}; and set the list again: it has been replaced"
+                raise StateError(told) from error
+            raise
+
+    @contextmanager
     def _translated_errors(self) -> Iterator[None]:
         try:
             yield
         except StateError:
             raise
         except OSError as error:
-            path = os.path.join(self.directory, str(error.filename or ""))
-            # A refusal of our own has other words than the system's error of that number.
-            is_plain = error.strerror == os.strerror(error.errno or 0)
-            remedy = REMEDIES.get(error.errno or 0, "").format(flag=self.flag_path)
-            raise StateError(
-                f"{path}: {current_user()} cannot access it: {error.strerror}{remedy * is_plain}"
-            ) from error
+            raise StateError(self._told(error)) from error
+
+    def _told(self, error: OSError) -> str:
+        path = os.path.join(self.directory, str(error.filename or ""))
+        # A refusal of our own has other words than the system's error of that number.
+        is_plain = error.strerror == os.strerror(error.errno or 0)
+        remedy = REMEDIES.get(error.errno or 0, "").format(flag=self.flag_path)
+        return f"{path}: {current_user()} cannot access it: {error.strerror}{remedy * is_plain}"
+
+
+def _replace_list(listed: files.File, data: bytes | StateError) -> None:
+    if isinstance(data, StateError):  # an earlier list that could not be read
+        raise data
+    # Magento's own `--add` fails on an empty file, so an empty list has no file. But deploy tools
+    # link the list between releases, and the link must stay.
+    with listed.replaced(data or (b"" if listed.is_linked else None)):
+        pass
 
 
 def _state_of(file: files.File, path: str, limit: int) -> bytes | StateError | None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import chown
@@ -360,6 +360,51 @@ def test_root_that_cannot_act_as_the_owner_changes_nothing(
     assert result.stderr.startswith(f"Error: {hostile}/.maintenance.flag: root cannot access it")
     assert why in result.stderr
     assert os.listdir(hostile) == []
+
+
+def without(capability: str, directory: Path, line: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command as root in a container that lacks a capability."""
+    less = ["setpriv", f"--bounding-set=-{capability}"]
+    return run(*less, COMMAND, "--dir", directory, *line.split(), env=environ(), code=None)
+
+
+@pytest.mark.parametrize("capability", ["all", "setuid", "setgid"])
+def test_root_that_cannot_act_as_the_owner_reads_the_owners_files(
+    capability: str, hostile: Path
+) -> None:
+    command(hostile, "enable --ip=203.0.113.7 --message=Umzug")
+    shown = without(capability, hostile, "status")
+    assert "Message: Umzug" in shown.stdout
+    assert "Exempt: 203.0.113.7" in shown.stdout
+    explained = without(capability, hostile, "explain 203.0.113.7")  # reads as the middleware does
+    assert "verdict  let through" in explained.stdout
+
+
+@pytest.mark.parametrize(
+    ("owner", "place"),
+    [
+        pytest.param(0, link, id="link-to-roots"),
+        pytest.param(WWW_DATA, link, id="link"),
+        pytest.param(WWW_DATA, lambda path, secret: os.link(secret, path), id="hard-link"),
+        pytest.param(0, lambda path, secret: secret.rename(path), id="file-of-root"),
+        pytest.param(12345, lambda path, secret: secret.rename(path), id="file-of-another"),
+    ],
+)
+@pytest.mark.parametrize("capability", ["all", "setuid"])
+def test_root_that_cannot_act_as_the_owner_reads_no_other_file(
+    capability: str, owner: int, place: Callable[[Path, Path], object], hostile: Path, secret: Path
+) -> None:
+    secret.write_text("203.0.113.7,SECRETHASH")
+    secret.chmod(0o644)
+    chown(secret, owner, owner)
+    place(hostile / ".maintenance.ip", secret)
+    run(*as_www_data("touch", hostile / ".maintenance.flag"))
+    shown = without(capability, hostile, "status")
+    assert "Exempt: none" in shown.stdout
+    assert "Root cannot act as uid 33" in shown.stderr
+    explained = without(capability, hostile, "explain 203.0.113.7")
+    assert "SECRETHASH" not in shown.stderr + explained.stdout + explained.stderr
+    assert "verdict  blocked" in explained.stdout
 
 
 def test_root_of_another_system_acts_as_nobody(

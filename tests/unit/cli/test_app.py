@@ -723,6 +723,23 @@ def test_replaced_list_is_named(arguments: list[str], named: str, ip_list: Path)
     assert f"Warning: dropped from the list: {named}" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("# a \n203.0.113.7\n", ""),
+        ("# a\n203.0.113.7,-5 x,203.0.113.8 // b\n", "'-5', '# a', '// b'"),
+        ("# a\n203.0.113.8\0,203.0.113.7", r"'203.0.113.8\x00', '# a'"),
+    ],
+)
+def test_what_is_lost_with_a_removed_entry_is_named(
+    content: str, named: str, ip_list: Path
+) -> None:
+    ip_list.write_text(content)
+    result = invoke("allow-ips", "--remove", "203.0.113.7/32")
+    warning = f"Warning: dropped from the list: {named}\n" if named else ""
+    assert (result.exit_code, result.stderr) == (0, warning)
+
+
 def test_replaced_list_is_named_in_one_line_of_ten_entries(ip_list: Path) -> None:
     ip_list.write_text("\n".join(f"203.0.113.{number} # \x1b[31m" for number in range(1, 30)))
     (line,) = invoke("allow-ips", "--none").stderr.splitlines()

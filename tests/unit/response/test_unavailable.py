@@ -254,7 +254,7 @@ def test_message_in_the_language_of_the_visitor(
 def test_message_in_no_language_of_the_visitor(
     application: WSGIApplication, mode: MaintenanceMode
 ) -> None:
-    mode.enable(messages={"de": "Wir ziehen um"})
+    mode.enable(message=" ", messages={"de": "Wir ziehen um", "en": "\n"})  # blank: not given
     assert b"We are working on this site" in ask(application, HTTP_ACCEPT_LANGUAGE="en").body
     mode.enable(read_only=True)
     for language, shown in (("en", b"You can look around"), ("de", b"Wir ziehen um")):

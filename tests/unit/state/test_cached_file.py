@@ -272,3 +272,33 @@ def test_child_of_a_fork_does_not_wait_for_a_thread_of_its_parent() -> None:
                 os._exit(7)
         _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 7
+
+
+def enter_together(locks: list[ForkSafeLock]) -> int:
+    """Let eight threads enter each lock at the same time; return how many came to the end."""
+    sys.setswitchinterval(1e-6)
+    begun, done = threading.Barrier(8), []
+
+    def enter() -> None:
+        for lock in locks:
+            begun.wait(5)
+            with lock:
+                os.stat("/")
+        done.append(1)
+
+    threads = [threading.Thread(target=enter, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(3)
+    return sum(done)
+
+
+def test_threads_of_a_child_of_a_fork_share_its_lock() -> None:
+    locks = [ForkSafeLock() for _ in range(500)]
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            os._exit(enter_together(locks))
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 8

@@ -9,15 +9,16 @@ from wsgiref.types import WSGIApplication
 
 import pytest
 
-from maintenance_wsgi import MaintenanceMiddleware
+from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
 from maintenance_wsgi.diagnosis.explanation import explain
 from maintenance_wsgi.gate import Gate, Outcome
+from maintenance_wsgi.request.bypass import new_link
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
 from maintenance_wsgi.state.reader import StateReader
 from tests.support.needs import need_root
 from tests.support.processes import meanwhile
-from tests.support.wsgi import code_for, make_environ, shop
+from tests.support.wsgi import call, code_for, make_environ, shop
 
 EXEMPT, OTHER, STRANGER = "203.0.113.7", "203.0.113.8", "198.51.100.1"
 USER = 54321
@@ -128,6 +129,55 @@ def test_directory_that_is_away_keeps_the_last_known_state_and_warns_once(
         write_state(var, EXEMPT, on=True)
     write_state(var, on=False)
     assert codes(gate) == expected_codes(on=False)
+
+
+def away(var: Path) -> None:
+    var.rename(var.with_name("away"))
+
+
+def closed(var: Path) -> None:
+    var.chmod(0)
+
+
+def closed_flag(var: Path) -> None:
+    (var / ".maintenance.flag").chmod(0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_changed", "codes_then"),
+    [
+        (away, False, [200, 200, 503]),
+        (closed, False, [200, 200, 503]),
+        (closed_flag, False, [503, 503, 503]),
+        (away, True, [503, 503, 503]),
+        (closed, True, [503, 503, 503]),
+    ],
+)
+def test_details_stand_as_long_as_they_are_those_of_the_last_known_flag(
+    fault: Callable[[Path], None],
+    is_changed: bool,  # noqa: FBT001 (parametrized)
+    codes_then: list[int],
+    served: Path,
+) -> None:
+    write_state(served, EXEMPT, on=True)
+    link, mode = new_link("https://shop.example/"), MaintenanceMode(served)
+    mode.enable(bypass=link.digest, read_only=True)
+    gate = MaintenanceMiddleware(shop, served)
+    secret = {"HTTP_X_MAINTENANCE_BYPASS": link.url.rpartition("=")[2]}
+
+    def ask() -> list[int]:
+        """Ask by a link, for a page that may be read, and to write."""
+        asked = [secret, {"REQUEST_METHOD": "GET"}, {}]
+        environs = [make_environ(STRANGER, **({"REQUEST_METHOD": "POST"} | m)) for m in asked]
+        return [call(gate, environ).code for environ in environs]
+
+    assert ask() == [200, 200, 503]
+    if is_changed:
+        mode.enable(bypass="", read_only=False)
+        assert code_for(gate, EXEMPT) == 200  # looks at the new flag, and does not read it
+    fault(served)
+    with acting_as(USER):
+        assert ask() == codes_then
 
 
 def test_directory_that_was_never_seen_on_is_off(var: Path) -> None:

@@ -57,6 +57,21 @@ def test_enable_writes_the_flag(found: Snapshot, given: Window, flag: dict[str, 
     assert members(edits.enable(found, given, None, ())) == flag
 
 
+@pytest.mark.parametrize(
+    ("kept", "given", "messages"),
+    [
+        pytest.param({"de": "a"}, {"DE": "b"}, {"de": "b"}, id="replaced"),
+        pytest.param({"de": "a", "DE": "b", "fr": "c"}, {"De": ""}, {"fr": "c"}, id="taken-back"),
+        pytest.param({"fr": "c"}, {"de": "a", "DE": "b"}, {"fr": "c", "de": "b"}, id="given-twice"),
+    ],
+)
+def test_language_tags_that_differ_only_in_case_are_the_same(
+    kept: dict[str, str], given: dict[str, str], messages: dict[str, str]
+) -> None:
+    found = Snapshot(json.dumps({"messages": kept}).encode(), b"")
+    assert members(edits.enable(found, Window(messages=given), None, ()))["messages"] == messages
+
+
 @pytest.mark.parametrize("found", [TOUCHED, SAYING, UNREADABLE], ids=["touched", "said", "bad"])
 def test_enable_without_values_keeps_the_flag_of_an_operator(found: Snapshot) -> None:
     assert edits.enable(found, SIGNED, None, ()) == found

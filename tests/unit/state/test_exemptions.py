@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -218,10 +219,35 @@ def test_entries_are_appended(before: bytes, after: bytes) -> None:
         pytest.param(b"2.2.2.2,3.3.3.3\0,1.1.1.1", b"2.2.2.2", id="no-new-entry"),
         pytest.param(b"1.1.1.1 anna 3.3.3.3,2.2.2.2", b"anna 3.3.3.3,2.2.2.2", id="hidden"),
         pytest.param(b"::ffff:1.1.1.1/128,1.1.1.0/24", b"1.1.1.0/24", id="other-spelling"),
+        pytest.param(
+            b"# a\nanna 1.1.1.1, 2.2.2.2 # b\n1.1.1.1\n",
+            b"# a\nanna, 2.2.2.2 # b\n",
+            id="comma-that-ends-what-a-word-hides",
+        ),
+        pytest.param(b"# a\n1.1.1.1 ::1\xc2\xa0\n", b"# a\n::1\xc2\xa0\n", id="no-break-space"),
+        pytest.param(b"# a\n\xc2\xa0 1.1.1.1,1.1.1.1\n", b"# a\n\xc2\xa0\n", id="space-stays"),
+        pytest.param(b"1.1.1.1 2.2.2.2 # a \n", b"2.2.2.2 # a \n", id="end-of-a-comment"),
     ],
 )
 def test_entries_are_cut(before: bytes, after: bytes) -> None:
     assert cut_from(before, parse_entries(["1.1.1.1"])) == after
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["1.1.1.1", "2.2.2.2", "::1", "anna", "::1\xa0", "\xa0", ""]),
+            st.sampled_from([",", " ", "\t, ", "\n", " # b\r\n", "\n; 1.1.1.1, 2.2.2.2 \n"]),
+        )
+    )
+)
+def test_cut_leaves_the_other_entries_and_every_comment(parts: list[tuple[str, str]]) -> None:
+    data = "".join(word + separator for word, separator in parts).encode()
+    networks = parse_exemptions(data).networks
+    for cut in set(networks):
+        left = cut_from(data, (cut,))
+        assert parse_exemptions(left).networks == tuple(n for n in networks if n != cut)
+        assert re.findall(b"[#;][^\r\n]*", left) == re.findall(b"[#;][^\r\n]*", data)
 
 
 @given(st.lists(st.ip_addresses(), max_size=8), st.sampled_from([",", " ", "\n", ", ", "\r\n#x\n"]))

@@ -73,6 +73,13 @@ def test_replace_goes_through_a_chain_of_links_to_what_is_not_there_yet(path: Pa
     assert path.is_symlink()
 
 
+def test_link_to_a_directory_is_removed(path: Path) -> None:
+    path.with_name("folder").mkdir()
+    path.symlink_to("folder")
+    replace(path, None)
+    assert os.listdir(path.parent) == ["folder"]
+
+
 def test_replace_refuses_a_loop_of_links(path: Path) -> None:
     path.symlink_to(path)
     with pytest.raises(OSError, match="Too many levels"):
@@ -90,8 +97,9 @@ def test_replace_keeps_the_owner(path: Path) -> None:
 
 def test_failed_replace_changes_nothing_and_leaves_no_litter(path: Path) -> None:
     path.mkdir()
-    with pytest.raises(IsADirectoryError):
-        replace(path, b"two")
+    for data in (b"two", None):
+        with pytest.raises(IsADirectoryError), replaced(path, data):
+            pytest.fail("the block was begun")
     assert os.listdir(path.parent) == ["file"]
     with pytest.raises(FileNotFoundError):
         replace(path.with_name("no") / "file", b"two")

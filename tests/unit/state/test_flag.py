@@ -140,8 +140,14 @@ def test_what_is_written_reads_the_same(message: str, until: datetime, retry_aft
     assert details.until.utcoffset() == (timedelta() if has_seconds else offset)
     assert details.retry_after == retry_after
     shown = "".join(letter for letter in message if letter in "\n\t" or category(letter) != "Cc")
+    shown = shown if shown.strip() else ""
     assert details.message == shown.encode("utf-8", "replace").decode()
-    assert details.messages == {"pt-BR": details.message}
+    assert details.messages == ({"pt-BR": details.message} if shown else {})
+
+
+def test_blank_text_counts_as_none() -> None:
+    data = rb'{"message": "\u00a0\n", "messages": {"de": "", "fr": "\t", "eo": " a"}}'
+    assert parse_flag(data) == (Window(message="", messages={"eo": " a"}), ())
 
 
 @pytest.mark.parametrize(

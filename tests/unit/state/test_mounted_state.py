@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,6 +22,7 @@ from tests.support.wsgi import call, make_environ, shop
 
 FLAG, LIST = ".maintenance.flag", ".maintenance.ip"
 SECONDS = 5
+USER = 54321
 
 
 @pytest.fixture
@@ -158,6 +160,66 @@ def test_file_that_is_mounted_by_itself_is_refused_with_a_remedy(
     assert "mount its directory instead" in result.stderr
     assert ".tmp" not in result.stderr
     assert os.listdir(var) == [name]
+
+
+@contextmanager
+def directory(flag: Path) -> Iterator[None]:
+    flag.mkdir()
+    yield
+
+
+@contextmanager
+def mount(flag: Path) -> Iterator[None]:
+    flag.touch()
+    with mounted(flag, "--bind", flag):
+        yield
+
+
+@contextmanager
+def sticky(flag: Path) -> Iterator[None]:
+    flag.touch()
+    os.chown(flag.parent, -1, USER)
+    flag.parent.chmod(0o1775)
+    os.setegid(USER)
+    os.seteuid(USER)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+@pytest.mark.parametrize("earlier", [None, "# a\n203.0.113.1\n"])
+@pytest.mark.parametrize("arguments", [["disable"], ["enable", "--message=a"]], ids=" ".join)
+@pytest.mark.parametrize("obstacle", [directory, mount, sticky])
+def test_list_stays_if_the_flag_cannot_be_changed(
+    obstacle: Callable[[Path], AbstractContextManager[None]],
+    arguments: list[str],
+    earlier: str | None,
+    open_folder: Path,
+) -> None:
+    need_root()
+    listed = open_folder / LIST
+    if earlier:
+        listed.write_text(earlier)
+        os.chown(listed, USER, USER)
+    with obstacle(open_folder / FLAG):
+        result = invoke("--dir", str(open_folder), *arguments, "--ip=203.0.113.9")
+    assert result.exit_code == 1
+    assert f"{open_folder / FLAG}: " in result.stderr
+    assert (listed.read_text() if listed.exists() else None) == earlier
+
+
+def test_list_that_cannot_be_put_back_is_told(open_folder: Path) -> None:
+    need_root()
+    listed = open_folder / LIST
+    listed.touch()
+    os.chown(listed, 12345, 12345)
+    open_folder.chmod(0o777)  # so that the list may not be read
+    with mount(open_folder / FLAG):
+        result = invoke("--dir", str(open_folder), "disable", "--ip=203.0.113.9")
+    assert result.stderr.endswith("; and set the list again: it has been replaced\n")
+    assert (result.exit_code, listed.read_text()) == (1, "203.0.113.9")
 
 
 def test_file_of_another_user_in_a_sticky_directory_is_refused_with_a_remedy() -> None:
