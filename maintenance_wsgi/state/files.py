@@ -178,7 +178,7 @@ class Directory:
         parent, name, rights = place
         holder, parts, links = self._status, [name], 0
         while True:
-            part = parts.pop()
+            part = parts.pop() if parts else "."  # a link may lead to a directory itself
             try:
                 found = self._open(part, parent, rights)
             except FileNotFoundError:

@@ -16,6 +16,7 @@ from maintenance_wsgi.request.bypass import new_link
 from maintenance_wsgi.request.client_ip import ClientIPResolver
 from maintenance_wsgi.request.exempt_paths import ExemptPaths
 from maintenance_wsgi.state.reader import StateReader
+from tests.support.commands import invoke
 from tests.support.needs import need_root
 from tests.support.processes import meanwhile
 from tests.support.wsgi import call, code_for, make_environ, shop
@@ -178,6 +179,22 @@ def test_details_stand_as_long_as_they_are_those_of_the_last_known_flag(
     fault(served)
     with acting_as(USER):
         assert ask() == codes_then
+
+
+@pytest.mark.parametrize("target", ["/", "//", ".", "./", "./.", "..", "away/.."])
+@pytest.mark.parametrize("name", [".maintenance.flag", ".maintenance.ip"])
+def test_link_that_leads_to_a_directory_fails_no_request_and_no_command(
+    name: str, target: str, var: Path
+) -> None:
+    (var / "away").mkdir()
+    (var / ".maintenance.flag").touch()
+    (var / name).unlink(missing_ok=True)
+    os.symlink(target, var / name)  # as it is: a Path would be normalised
+    assert code_for(MaintenanceMiddleware(shop, var), STRANGER) == 503
+    for command in ("status", "explain 203.0.113.7", "check --user www-data", "disable"):
+        result = invoke(*command.split()[:1], "--dir", str(var), *command.split()[1:])
+        assert isinstance(result.exception, SystemExit | None), result.exception
+    assert not MaintenanceMode(var).is_enabled()
 
 
 def test_directory_that_was_never_seen_on_is_off(var: Path) -> None:
