@@ -86,7 +86,7 @@ class Target:
         try:
             if found := options_of(load()):
                 fault = f"uses {found.directory}, not {self.dir}"
-        except Exception as error:  # noqa: BLE001 (an application's code raises anything)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (an application's code raises anything)
             last_line = f"{type(error).__name__}: {error}".splitlines()[-1]
             fault = f"cannot be loaded: {last_line}; correct it"
         logging.getLogger("maintenance_wsgi").disabled = False  # which Django's LOGGING sets

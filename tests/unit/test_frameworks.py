@@ -253,7 +253,12 @@ def not_importable(project: Project) -> str:
     return "the application cannot be loaded: "
 
 
-@pytest.mark.parametrize("spoil", [not_wrapped, not_importable])
+def exiting(project: Project) -> str:
+    project.module.write_text("import sys\nsys.exit('no database')\n")
+    return "the application cannot be loaded: SystemExit: no database; correct it"
+
+
+@pytest.mark.parametrize("spoil", [not_wrapped, not_importable, exiting])
 def test_application_whose_directory_is_unknown_is_refused(
     spoil: Callable[[Project], str], project: Project
 ) -> None:
