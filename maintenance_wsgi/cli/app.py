@@ -68,7 +68,7 @@ class Target:
         default = self.application.directory if self.application else "var"
         name = default if self.dir is None else self.dir.strip()
         path = absolute_path("--dir", name)
-        if (path, name) == ("/var", "var"):
+        if name == "var" and os.path.realpath(os.path.dirname(path)) == "/":
             raise click.UsageError("the default directory is /var here; name it with --dir")
         if must_exist and (fault := directory_error(path)):
             raise StateError(f"{fault} with --dir or MAINTENANCE_DIR")

@@ -114,13 +114,14 @@ def status(target: Target, *, as_json: bool, exit_code: bool) -> None:
             raise
         if not target.quiet:
             click.echo(shown(found, target, mode.store))
+        _warn_of_invalid(found)
     except Exception as error:
         # Whatever went wrong, "1" would say that maintenance is off.
         if not exit_code:
             raise
-        click.echo(f"Error: {printable(str(error), LINE_LIMIT)}", err=True)
+        with suppress(OSError):
+            click.echo(f"Error: {printable(str(error), LINE_LIMIT)}", err=True)
         raise click.exceptions.Exit(2) from error
-    _warn_of_invalid(found)
     if exit_code and not found.enabled:
         raise click.exceptions.Exit(1)
 
@@ -143,7 +144,7 @@ def allow_ips(
       maintenance-wsgi allow-ips --add 203.0.113.7 2001:db8::/32
     """
     # Magento ignores addresses beside --none.
-    if (add and remove) or (empty and (ips or remove) and not target.magento):
+    if (add and remove) or (empty and (remove or (ips and not target.magento))):
         raise click.UsageError("--add and --remove exclude each other, and --none takes no IP")
     mode = target.open(changes=bool(ips or empty))
     if not ips and not empty:
