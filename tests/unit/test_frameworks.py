@@ -304,6 +304,7 @@ DJANGO_OPTIONS += ["--skip-checks", "--verbosity=0", "-v2"]
         pytest.param([*DJANGO_OPTIONS, "enable", "--message=x"], id="before"),
         pytest.param(["enable", "--message=x", *DJANGO_OPTIONS], id="after"),
         pytest.param(["--dir", "state", *DJANGO_OPTIONS, "enable", "--message", "x"], id="between"),
+        pytest.param(["enable", "--message", "run", *DJANGO_OPTIONS], id="after-a-value-run"),
     ],
 )
 def test_options_of_django_are_accepted(arguments: list[str], django_project: Project) -> None:
@@ -312,17 +313,19 @@ def test_options_of_django_are_accepted(arguments: list[str], django_project: Pr
     assert django_project.flags() == ["state"]
 
 
+@pytest.mark.parametrize("before", ["--traceback", "-v 2 --dir state", "--dir run"])
 @pytest.mark.parametrize("dashes", [["--"], []])
 def test_options_of_a_command_that_is_run_are_its_own(
-    dashes: list[str], django_project: Project
+    dashes: list[str], before: str, django_project: Project
 ) -> None:
+    (django_project.folder / "run").symlink_to("state")
     program = "import sys; print(sys.argv[1:]); sys.exit(7)"
     given = ["--settings=shop.settings", "--traceback", "-v", "--"]
     result = django_project.run(
-        "--traceback", "run", *dashes, sys.executable, "-c", program, *given
+        *before.split(), "run", *dashes, sys.executable, "-c", program, *given
     )
     assert (result.returncode, result.stdout) == (7, f"{given}\n")
-    assert django_project.flags() == ["state"]
+    assert {*django_project.flags()} - {"run"} == {"state"}
 
 
 def test_options_of_django_do_what_they_say(django_project: Project) -> None:
