@@ -31,6 +31,7 @@ class Options(NamedTuple):
     page: str | None = None
     write_paths: Sequence[str] = ()
     health_paths: Sequence[str] = ()
+    retry_after: int | None = 300
 
     def arguments(self) -> list[str]:
         """Return the arguments of `explain` and `check` that say the same."""

@@ -229,12 +229,18 @@ def test_same_directory_by_another_name_is_no_difference(project: Project) -> No
     assert (project.folder / "state/.maintenance.flag").exists()
 
 
-def test_preview_shows_the_page_of_the_application(project: Project) -> None:
+@pytest.mark.parametrize(("seconds", "field"), [(60, ["Retry-After: 60"]), (None, [])])
+def test_preview_shows_the_page_of_the_application(
+    seconds: int | None, field: list[str], project: Project
+) -> None:
     (project.folder / "own.html").write_text("moving house\n")
     source = project.module.read_text()
-    page = f"page='{project.folder}/own.html', trusted_proxies"
-    project.module.write_text(source.replace("trusted_proxies", page))
-    assert project.run("preview", MAINTENANCE_PAGE="nope.html").stdout == "moving house\n"
+    options = f"page='{project.folder}/own.html', retry_after={seconds}, trusted_proxies"
+    project.module.write_text(source.replace("trusted_proxies", options))
+    variables = {"MAINTENANCE_PAGE": "nope.html", "MAINTENANCE_RETRY_AFTER": "7"}
+    assert project.run("preview", **variables).stdout == "moving house\n"
+    lines = project.run("preview", "-i", **variables).stdout.splitlines()
+    assert [line for line in lines if line.startswith("Retry-After")] == field
 
 
 def not_wrapped(project: Project) -> str:
@@ -355,6 +361,10 @@ assert out.getvalue().startswith("Enabled maintenance mode in "), out.getvalue()
 out = io.StringIO()
 call_command("maintenance", "--dir", "state", "status", "--json", stdout=out, verbosity=0)
 assert json.loads(out.getvalue())["exempt"] == ["203.0.113.7"]
+for out, end in (io.StringIO(), "</html>"), (io.BytesIO(), b"</html>"):
+    call_command("maintenance", "preview", stdout=out)
+    assert end in out.getvalue(), out.getvalue()
+out = io.StringIO()
 for arguments, status, message in [
     (["enable", "--ip", "nope"], 2, "nothing was changed"),
     (["--dir", "nowhere", "enable"], 1, "does not exist"),
