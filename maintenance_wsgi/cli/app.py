@@ -169,11 +169,9 @@ class Target:
         # A URL that came from the environment will come from there again.
         url = store.connection.redacted_url if store else ""
         redis = ["--redis", url] if "redis" in self.typed else []
-        if store is None:
-            return shlex.join(
-                [*program, "--dir", self.directory(must_exist=False), command, *redis]
-            )
-        return shlex.join([*program, command, *redis, "--fleet", store.fleet])
+        where = [] if store else ["--dir", self.directory(must_exist=False)]
+        fleet = ["--fleet", store.fleet] if store else []
+        return shlex.join([*program, *where, command, *redis, *fleet])
 
 
 def _keep_in_target(ctx: click.Context, option: click.Parameter, value: object) -> None:

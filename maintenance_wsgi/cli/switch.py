@@ -245,12 +245,12 @@ def _status_text(found: Status | None, target: Target, store: Store) -> str:
     by = window.by and printable(window.by)
     if isinstance(store, FileStore):
         follows = followed_source(store.directory)
-    if isinstance(store, FileStore) and found.enabled:  # a link may be there although it is off
-        with suppress(OSError):
-            file = os.lstat(store.flag_path)
-            made = datetime.fromtimestamp(file.st_mtime, UTC)
-            since = since or _moment(made, "{} ago, the file's time")
-            by = by or f"{user_name(file.st_uid)}, the file's owner"
+        if found.enabled:  # a link may be there although it is off
+            with suppress(OSError):
+                file = os.lstat(store.flag_path)
+                made = datetime.fromtimestamp(file.st_mtime, UTC)
+                since = since or _moment(made, "{} ago, the file's time")
+                by = by or f"{user_name(file.st_uid)}, the file's owner"
     details = {
         "Since": since,
         "By": by,
