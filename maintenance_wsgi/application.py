@@ -34,7 +34,12 @@ class NamedApplication:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, after the import if it is the first one."""
-        return (self._application or self.load())(environ, start_response)
+        try:
+            application = self._application or self.load()
+        except SystemExit as error:  # it would end the server, and the page with it
+            fault = f"raises {error!r} when it is imported; correct it"
+            raise ImportError(f"application: {self._name} {fault}") from error
+        return application(environ, start_response)
 
 
 def checked_application(application: object, name: str) -> WSGIApplication:

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ class Options(NamedTuple):
     page: str | None = None
     write_paths: Sequence[str] = ()
     health_paths: Sequence[str] = ()
+    retry_after: int | None = 300
 
     def arguments(self) -> list[str]:
         """Return the arguments of `explain` and `check` that say the same."""
@@ -86,7 +87,11 @@ def _nearest(name: str) -> str:
     name = name.removeprefix(_PREFIX).lower()
     # One wrong letter of three leaves two thirds.
     cutoff = 0.66 if len(name) <= 3 else 0.75  # noqa: PLR2004 (as said)
-    return next(iter(get_close_matches(name, _PARSERS, n=1, cutoff=cutoff)), "")
+    near = next(iter(get_close_matches(name, _PARSERS, n=1, cutoff=cutoff)), "")
+    # The singular is one mistake, though three letters differ.
+    steps = SequenceMatcher(None, name.replace("proxy", "proxies"), near).get_opcodes()
+    wrong = sum(max(i2 - i1, j2 - j1) for tag, i1, i2, j1, j2 in steps if tag != "equal")
+    return near if wrong <= 2 else ""  # noqa: PLR2004 (as the docstring says)
 
 
 def _string(_: str, value: str) -> str:

@@ -114,7 +114,7 @@ class MaintenanceMiddleware:
         self._gate = Gate(self._reader, resolver, ExemptPaths(paths), *checked)
         where = self._reader.directory
         self.options: Options = Options(
-            where, proxies, client_ip_header, paths, page, writable, healthy
+            where, proxies, client_ip_header, paths, page, writable, healthy, retry_after
         )
         self._warn = ProxyWarnings(resolver, self.options)
         self._application = self._load(application)

@@ -69,7 +69,7 @@ class Target:
         default = self.application.directory if self.application else "var"
         name = default if self.dir is None else self.dir.strip()
         path = absolute_path("--dir", name)
-        if (path, name) == ("/var", "var"):
+        if name == "var" and os.path.realpath(os.path.dirname(path)) == "/":
             raise click.UsageError("the default directory is /var here; name it with --dir")
         if must_exist and (fault := directory_error(path)):
             raise StateError(f"{fault} with --dir or MAINTENANCE_DIR")
@@ -87,7 +87,7 @@ class Target:
         try:
             if found := options_of(load()):
                 fault = f"uses {found.directory}, not {self.dir}"
-        except Exception as error:  # noqa: BLE001 (an application's code raises anything)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (an application's code raises anything)
             last_line = f"{type(error).__name__}: {error}".splitlines()[-1]
             fault = f"cannot be loaded: {last_line}; correct it"
         logging.getLogger("maintenance_wsgi").disabled = False  # which Django's LOGGING sets
@@ -170,11 +170,9 @@ class Target:
         # A URL that came from the environment will come from there again.
         url = store.connection.redacted_url if store else ""
         redis = ["--redis", url] if "redis" in self.typed else []
-        if store is None:
-            return shlex.join(
-                [*program, "--dir", self.directory(must_exist=False), command, *redis]
-            )
-        return shlex.join([*program, command, *redis, "--fleet", store.fleet])
+        where = [] if store else ["--dir", self.directory(must_exist=False)]
+        fleet = ["--fleet", store.fleet] if store else []
+        return shlex.join([*program, *where, command, *redis, *fleet])
 
 
 def _keep_in_target(ctx: click.Context, option: click.Parameter, value: object) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import click
 
@@ -51,7 +52,7 @@ def _assumed(target: Target, directory: str, given: dict[str, Any]) -> tuple[Opt
     """Return the options to assume, those that are given first, and where they come from."""
     application = target.application
     known = application._asdict() if application else options_from_environ()
-    known = {name: known[name] for name in given if known.get(name)}
+    known = {name: known[name] for name in Options._fields[1:] if name in known}
     own = {name: value for name, value in given.items() if value not in {None, ()}}
     if "page" in own:
         own["page"] = os.path.abspath(own["page"])
@@ -103,8 +104,8 @@ def explain(  # noqa: PLR0913 (the options of the command; all by keyword)
     health = ExemptPaths(options.health_paths, "health_paths")
     gate = Gate(StateReader(options.directory), resolver, exempt, may_write, health)
     # PEP 3333: the environ holds the path's bytes, decoded as latin-1.
-    latin = path.encode("utf-8", "surrogateescape").decode("latin-1")
-    path_info, _, query = latin.partition("?")
+    path_info, _, query = path.encode("utf-8", "surrogateescape").decode("latin-1").partition("?")
+    path_info = unquote(path_info, "latin-1")  # as servers do
     environ = {"REMOTE_ADDR": address, "REQUEST_METHOD": method}
     environ |= {"PATH_INFO": path_info, "QUERY_STRING": query}
     for name, value in header:  # equal names share one value, as servers put them there
@@ -180,9 +181,8 @@ def preview(  # noqa: PLR0913 (what an operator can choose)
     window = MaintenanceMode(target.directory()).status().window
     if overdue:
         window = replace(window, until=datetime.fromtimestamp(0, UTC))
-    application = target.application
-    known = application._asdict() if application else options_from_environ()
-    answer = UnavailableResponse(known.get("retry_after", 300), page or known.get("page"), ())
+    options, _ = _assumed(target, target.directory(), {})
+    answer = UnavailableResponse(options.retry_after, page or options.page, ())
     head: list[str] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], *_: object) -> Any:  # noqa: ANN401 (PEP 3333)
@@ -191,4 +191,8 @@ def preview(  # noqa: PLR0913 (what an operator can choose)
 
     environ = {"HTTP_ACCEPT": accept, "HTTP_ACCEPT_LANGUAGE": lang or ""}
     body = b"".join(answer(environ, start_response, window, None))
-    click.echo((f"{''.join(head)}\r\n".encode("latin-1") if include else b"") + body, nl=False)
+    shown = (f"{''.join(head)}\r\n".encode("latin-1") if include else b"") + body
+    try:
+        click.echo(shown, nl=False)
+    except TypeError:  # Django's call_command was given a stream of strings
+        click.echo(shown.decode(errors="replace"), nl=False)

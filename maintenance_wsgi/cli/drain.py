@@ -31,8 +31,7 @@ def wait_for_requests(target: Target) -> None:
     directory, deadline = target.directory(), time.monotonic() + target.drain
     book = find_book(directory)
     earlier = book.running() if book else []
-    counting = book.counting(earlier) if book else 0
-    if not book or not counting:
+    if not book or not (counting := book.counting(earlier)):
         raise click.ClickException(f"{directory}: {_UNCOUNTED}")
     on_terminal = sys.stderr.isatty() and not target.quiet
     while earlier and time.monotonic() < deadline:

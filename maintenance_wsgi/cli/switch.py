@@ -120,13 +120,14 @@ def status(target: Target, *, as_json: bool, exit_code: bool) -> None:
             raise
         if not target.quiet:
             click.echo(shown(found, target, mode.store))
+        _warn_of_invalid(found)
     except Exception as error:
         # Whatever went wrong, "1" would say that maintenance is off.
         if not exit_code:
             raise
-        click.echo(f"Error: {printable(str(error), LINE_LIMIT)}", err=True)
+        with suppress(OSError):
+            click.echo(f"Error: {printable(str(error), LINE_LIMIT)}", err=True)
         raise click.exceptions.Exit(2) from error
-    _warn_of_invalid(found)
     if exit_code and not found.enabled:
         raise click.exceptions.Exit(1)
 
@@ -149,7 +150,7 @@ def allow_ips(
       maintenance-wsgi allow-ips --add 203.0.113.7 2001:db8::/32
     """
     # Magento ignores addresses beside --none.
-    if (add and remove) or (empty and (ips or remove) and not target.magento):
+    if (add and remove) or (empty and (remove or (ips and not target.magento))):
         raise click.UsageError("--add and --remove exclude each other, and --none takes no IP")
     mode = target.open(changes=bool(ips or empty))
     if not ips and not empty:
@@ -253,12 +254,12 @@ def _status_text(found: Status | None, target: Target, store: Store) -> str:
     by = window.by and printable(window.by)
     if isinstance(store, FileStore):
         follows = followed_source(store.directory)
-    if isinstance(store, FileStore) and found.enabled:  # a link may be there although it is off
-        with suppress(OSError):
-            file = os.lstat(store.flag_path)
-            made = datetime.fromtimestamp(file.st_mtime, UTC)
-            since = since or _moment(made, "{} ago, the file's time")
-            by = by or f"{user_name(file.st_uid)}, the file's owner"
+        if found.enabled:  # a link may be there although it is off
+            with suppress(OSError):
+                file = os.lstat(store.flag_path)
+                made = datetime.fromtimestamp(file.st_mtime, UTC)
+                since = since or _moment(made, "{} ago, the file's time")
+                by = by or f"{user_name(file.st_uid)}, the file's owner"
     details = {
         "Since": since,
         "By": by,

@@ -37,6 +37,8 @@ VALUES = [
 ]
 MISTAKES = [
     pytest.param("trusted_proxy", "10.0.0.1", "did you mean {trusted_proxies}?", id="mistyped"),
+    pytest.param("trustd_proxy", "1", "did you mean {trusted_proxies}?", id="two-mistakes"),
+    pytest.param("helth_path", "1", "did you mean {health_paths}?", id="two-letters-missing"),
     pytest.param("dr", "1", "did you mean {dir}?", id="letter-missing"),
     pytest.param("dor", "", "did you mean {dir}?", id="wrong-letter-and-empty"),
     pytest.param("paeg", "1", "did you mean {page}?", id="letters-exchanged"),
@@ -138,6 +140,9 @@ FOREIGN = {
     "MAINTENANCE_PAGE_URL": "//s3.example/m.html",
     "MAINTENANCE_MODE": "false",
     "MAINTENANCE_IMAGE": "nginx",
+    "MAINTENANCE_EXTRA_PATHS": "/srv/extra",
+    "MAINTENANCE_TEMP_PATHS": "/srv/temp",
+    "MAINTENANCE_FILE_PATHS": "/srv/files",
 }
 
 

@@ -229,12 +229,18 @@ def test_same_directory_by_another_name_is_no_difference(project: Project) -> No
     assert (project.folder / "state/.maintenance.flag").exists()
 
 
-def test_preview_shows_the_page_of_the_application(project: Project) -> None:
+@pytest.mark.parametrize(("seconds", "field"), [(60, ["Retry-After: 60"]), (None, [])])
+def test_preview_shows_the_page_of_the_application(
+    seconds: int | None, field: list[str], project: Project
+) -> None:
     (project.folder / "own.html").write_text("moving house\n")
     source = project.module.read_text()
-    page = f"page='{project.folder}/own.html', trusted_proxies"
-    project.module.write_text(source.replace("trusted_proxies", page))
-    assert project.run("preview", MAINTENANCE_PAGE="nope.html").stdout == "moving house\n"
+    options = f"page='{project.folder}/own.html', retry_after={seconds}, trusted_proxies"
+    project.module.write_text(source.replace("trusted_proxies", options))
+    variables = {"MAINTENANCE_PAGE": "nope.html", "MAINTENANCE_RETRY_AFTER": "7"}
+    assert project.run("preview", **variables).stdout == "moving house\n"
+    lines = project.run("preview", "-i", **variables).stdout.splitlines()
+    assert [line for line in lines if line.startswith("Retry-After")] == field
 
 
 def not_wrapped(project: Project) -> str:
@@ -253,7 +259,12 @@ def not_importable(project: Project) -> str:
     return "the application cannot be loaded: "
 
 
-@pytest.mark.parametrize("spoil", [not_wrapped, not_importable])
+def exiting(project: Project) -> str:
+    project.module.write_text("import sys\nsys.exit('no database')\n")
+    return "the application cannot be loaded: SystemExit: no database; correct it"
+
+
+@pytest.mark.parametrize("spoil", [not_wrapped, not_importable, exiting])
 def test_application_whose_directory_is_unknown_is_refused(
     spoil: Callable[[Project], str], project: Project
 ) -> None:
@@ -299,6 +310,7 @@ DJANGO_OPTIONS += ["--skip-checks", "--verbosity=0", "-v2"]
         pytest.param([*DJANGO_OPTIONS, "enable", "--message=x"], id="before"),
         pytest.param(["enable", "--message=x", *DJANGO_OPTIONS], id="after"),
         pytest.param(["--dir", "state", *DJANGO_OPTIONS, "enable", "--message", "x"], id="between"),
+        pytest.param(["enable", "--message", "run", *DJANGO_OPTIONS], id="after-a-value-run"),
     ],
 )
 def test_options_of_django_are_accepted(arguments: list[str], django_project: Project) -> None:
@@ -307,17 +319,19 @@ def test_options_of_django_are_accepted(arguments: list[str], django_project: Pr
     assert django_project.flags() == ["state"]
 
 
+@pytest.mark.parametrize("before", ["--traceback", "-v 2 --dir state", "--dir run"])
 @pytest.mark.parametrize("dashes", [["--"], []])
 def test_options_of_a_command_that_is_run_are_its_own(
-    dashes: list[str], django_project: Project
+    dashes: list[str], before: str, django_project: Project
 ) -> None:
+    (django_project.folder / "run").symlink_to("state")
     program = "import sys; print(sys.argv[1:]); sys.exit(7)"
     given = ["--settings=shop.settings", "--traceback", "-v", "--"]
     result = django_project.run(
-        "--traceback", "run", *dashes, sys.executable, "-c", program, *given
+        *before.split(), "run", *dashes, sys.executable, "-c", program, *given
     )
     assert (result.returncode, result.stdout) == (7, f"{given}\n")
-    assert django_project.flags() == ["state"]
+    assert {*django_project.flags()} - {"run"} == {"state"}
 
 
 def test_options_of_django_do_what_they_say(django_project: Project) -> None:
@@ -347,6 +361,10 @@ assert out.getvalue().startswith("Enabled maintenance mode in "), out.getvalue()
 out = io.StringIO()
 call_command("maintenance", "--dir", "state", "status", "--json", stdout=out, verbosity=0)
 assert json.loads(out.getvalue())["exempt"] == ["203.0.113.7"]
+for out, end in (io.StringIO(), "</html>"), (io.BytesIO(), b"</html>"):
+    call_command("maintenance", "preview", stdout=out)
+    assert end in out.getvalue(), out.getvalue()
+out = io.StringIO()
 for arguments, status, message in [
     (["enable", "--ip", "nope"], 2, "nothing was changed"),
     (["--dir", "nowhere", "enable"], 1, "does not exist"),

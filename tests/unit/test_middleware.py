@@ -336,16 +336,30 @@ def test_named_application_is_imported_at_once_while_off(var: Path, module: Path
     assert call(middleware).code == 200
 
 
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        ("import there_is_no_such_module", "No module named 'there_is_no_such_module'"),
+        ("import sys; sys.exit(1)", r"named_shop:application raises SystemExit\(1\) when it is"),
+    ],
+    ids=["missing-module", "exit"],
+)
 def test_page_stands_while_the_code_cannot_be_imported(
-    var: Path, flag: Path, ip_list: Path, module: Path, monkeypatch: pytest.MonkeyPatch
+    code: str,
+    fault: str,
+    var: Path,
+    flag: Path,
+    ip_list: Path,
+    module: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     flag.touch()
-    module.write_text("import there_is_no_such_module")
+    module.write_text(code)
     middleware = MaintenanceMiddleware("named_shop:application", var)
     assert call(middleware).code == 503
     ip_list.write_text(EXEMPT)
-    with pytest.raises(ModuleNotFoundError):
+    with pytest.raises(ImportError, match=fault):
         middleware(make_environ(EXEMPT), lambda *_: lambda _: None)
     module.write_text(GOOD)
     assert call(middleware, make_environ(EXEMPT)).code == 200

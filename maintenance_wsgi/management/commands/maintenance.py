@@ -3,6 +3,7 @@
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import click
@@ -13,6 +14,8 @@ from maintenance_wsgi.cli import main
 from maintenance_wsgi.cli.app import Target
 
 _PROGRAM = f"python {sys.argv[0]} maintenance"
+# Options that a value follows, and that may stand before the command.
+_VALUED = {"--dir", "--pythonpath", "--settings", "--verbosity", "-v"}
 
 
 class Command(BaseCommand):  # type: ignore[misc] # Django has no types
@@ -48,8 +51,11 @@ class Command(BaseCommand):  # type: ignore[misc] # Django has no types
 
 
 def _parse(parser: CommandParser, args: list[str]) -> object:
+    words = enumerate(pairwise(["", *args]))
+    command = next((n for n, (last, word) in words if word[:1] != "-" and last not in _VALUED), 0)
     # What follows belongs to `run`, whose COMMAND has options of its own.
-    end = min(args.index(word) if word in args else len(args) for word in ("run", "--"))
+    end = args.index("--") if "--" in args else len(args)
+    end = command if args[command : command + 1] == ["run"] else end
     options, ours = parser.parse_known_args(args[:end])
     options.args = [*ours, *args[end:]]
     return options

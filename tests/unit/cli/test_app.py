@@ -759,21 +759,23 @@ def test_list_in_utf_16_is_kept_as_utf_8(ip_list: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("line", "code"),
     [
-        ["--none", "203.0.113.7"],
-        ["--none", "--add", "203.0.113.7"],
-        ["--none", "--remove"],
-        ["--add", "--remove", "203.0.113.7"],
+        ("allow-ips --none 203.0.113.7", 2),
+        ("allow-ips --none --add 203.0.113.7", 2),
+        ("allow-ips --none --remove", 2),
+        ("allow-ips --add --remove 203.0.113.7", 2),
+        ("maintenance:allow-ips --none --remove", 1),
+        ("maintenance:allow-ips --none --remove 203.0.113.9", 1),
     ],
-    ids=" ".join,
 )
 def test_options_that_contradict_each_other_are_wrong_usage(
-    arguments: list[str], ip_list: Path
+    line: str, code: int, ip_list: Path
 ) -> None:
     ip_list.write_text("203.0.113.9")
-    result = invoke("allow-ips", *arguments)
-    assert (result.exit_code, result.stdout) == (2, "")
+    result = invoke(*line.split())
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert "--none takes no IP" in result.stderr
     assert ip_list.read_text() == "203.0.113.9"
 
 
@@ -1160,8 +1162,23 @@ def test_every_failure_of_status_is_told_from_off(options: list[str], tmp_path: 
     assert "does not answer" in refused.stderr
 
 
-def test_default_directory_is_not_that_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("redirection", [">/dev/full 2>&1", "2>/dev/full"])
+@pytest.mark.parametrize("arguments", ["", "-q", "--dir=no"])
+def test_failure_of_status_that_cannot_be_told_is_told_from_off(
+    arguments: str, redirection: str, var: Path, flag: Path, ip_list: Path
+) -> None:
+    flag.touch()
+    ip_list.write_text("nope")  # which is warned of
+    line = f"{COMMAND} status --exit-code {arguments} {redirection}"
+    run("sh", "-c", line, cwd=var.parent, env=environ(), code=2)
+
+
+@pytest.mark.parametrize("spelling", ["/", "//", "/usr/..", "/proc/self/root"])
+def test_default_directory_is_not_that_of_the_system(
+    spelling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir("/")
+    monkeypatch.setenv("PWD", spelling)
     for line in ("enable", "status", "disable", "check"):
         result = invoke(line)
         assert result.exit_code == 2

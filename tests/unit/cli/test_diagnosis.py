@@ -15,6 +15,7 @@ from tests.support.wsgi import call, make_environ, shop
 PROXIED = ["explain", "127.0.0.1", "--header=X-Forwarded-For: 203.0.113.7"]
 CHECK = ["check", f"--user={current_user()}"]
 VERDICT = "verdict  let through: the client is exempt"
+OPEN, BLOCKED = "let through: the path is exempt", "blocked: 503"
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +74,7 @@ def test_it_is_said_if_no_configuration_is_given() -> None:
 
 def test_json_holds_the_configuration(var: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAINTENANCE_TRUSTED_PROXIES", "127.0.0.1")
+    monkeypatch.setenv("MAINTENANCE_RETRY_AFTER", "none")
     found = json.loads(invoke(*PROXIED, "--json").stdout)
     assert found["allowed"]
     assert found["config"] == {
@@ -84,7 +86,26 @@ def test_json_holds_the_configuration(var: Path, monkeypatch: pytest.MonkeyPatch
         "page": None,
         "health_paths": [],
         "write_paths": [],
+        "retry_after": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("path", "verdict"),
+    [
+        pytest.param("/rück/x", OPEN, id="plain"),
+        pytest.param("/r%C3%BCck/x", OPEN, id="encoded"),
+        pytest.param("/r%c3%bcck/%1b%0a", OPEN, id="unprintable"),
+        pytest.param("/rück%2Fx?a=%2F", OPEN, id="query"),
+        pytest.param("/r%C3%BCck%3Fx", BLOCKED, id="no-query"),
+        pytest.param("/rück%2F..%2Fx", BLOCKED, id="dots"),
+        pytest.param("/r%FCck/x", BLOCKED, id="latin-1"),
+    ],
+)
+def test_path_is_decoded_as_servers_decode_it(path: str, verdict: str) -> None:
+    lines = lines_of("explain", "192.0.2.1", "--exempt-path=/rück/", f"--path={path}")
+    assert f"verdict  {verdict}" in lines
+    assert all(line.isprintable() for line in lines)
 
 
 def test_check_takes_every_option_from_the_variables(
