@@ -97,6 +97,8 @@ def test_requests_go_on_while_it_is_switched_and_drained(live: Live) -> None:
 def test_killed_worker_is_not_waited_for(name: str) -> None:
     with counting(name) as live, begun(live, "/slow?30") as answer:
         os.kill(running(live.var)[0].process, signal.SIGKILL)
+        wait_for(lambda: not running(live.var))
+        wait_for(lambda: open_book(str(live.var)).counting([]))  # the server starts another one
         enable(live, 20)
         with suppress(OSError, HTTPException):
             assert answer.result(20).code != 200
