@@ -1,15 +1,17 @@
-"""A Celery worker that takes no jobs while maintenance is on, and resumes afterwards.
+"""A Celery worker that begins no job while maintenance is on, and resumes afterwards.
 
     celery --app celery_worker worker --loglevel INFO
 
-Waiting jobs stay in the queue, and the running job is finished. No restart, no lost job.
+Waiting jobs stay in the queue, and the running job is finished. No restart, no lost job. A job that
+the worker has taken already, such as one with a countdown, goes back to the queue.
 """
 
 import os
 from pathlib import Path
 from typing import Any
 
-from celery import Celery, bootsteps
+from celery import Celery, Task, bootsteps
+from celery.exceptions import Reject
 from celery.utils.log import get_task_logger
 
 from maintenance_wsgi import MaintenanceMode, StateError
@@ -18,8 +20,25 @@ logger = get_task_logger(__name__)
 ROOT = Path(os.environ.get("SHOP_ROOT", "."))
 POLL_SECONDS = 0.5
 
+
+class Job(Task):  # type: ignore[misc] # Celery carries no types
+    """A task that begins only while maintenance is off."""
+
+    def __call__(self, *args: object, **options: object) -> object:
+        """Run the task, or give it back to the queue; also if the state cannot be read."""
+        try:
+            in_maintenance = MaintenanceMode(ROOT / "var").is_enabled()
+        except StateError:
+            in_maintenance = True
+        if in_maintenance:
+            raise Reject("maintenance is on", requeue=True)
+        return super().__call__(*args, **options)
+
+
 app = Celery(
     "shop",
+    task_cls=Job,
+    task_acks_late=True,  # otherwise a job cannot go back; write jobs that may run twice
     broker="filesystem://",
     broker_transport_options={
         "data_folder_in": str(ROOT / "queue"),

@@ -17,6 +17,9 @@ release=${1:?is missing: the release to deploy, for example 42}
 cd "$shop/releases/$release" # if it is not there, nothing is changed
 
 if [ "${2-}" != steps ]; then
+    exec 9<"$shop/releases" # held until `run` ends
+    flock --nonblock 9 || { echo 'deploy.sh: another deployment runs; wait for its end' >&2; exit 1; }
+
     # The steps begin when no earlier request runs, and when each visitor gets the page.
     exec "$shop/venv/bin/maintenance-wsgi" --dir "$shop/var" run \
         --until +20m --message 'We are back in a few minutes.' --drain 30 --verify "$site" \

@@ -1,5 +1,6 @@
 """The examples of a deployment, run on this machine in place of one with systemd."""
 
+import fcntl
 import os
 import re
 import signal
@@ -83,7 +84,13 @@ def make_program(path: Path, text: str) -> None:
 def host(tmp_path: Path) -> Iterator[Host]:
     """Yield a host on which release 1 runs."""
     need("curl")
-    with copied("deploy", tmp_path, ("--retry 20", "--retry 2"), ("retries: 20", "retries: 3")) as (
+    with copied(
+        "deploy",
+        tmp_path,
+        ("--retry 20", "--retry 2"),
+        ("retries: 20", "retries: 3"),
+        ("--drain 30", "--drain 2"),
+    ) as (
         examples,
         port,
     ):
@@ -146,32 +153,56 @@ class TestScript:
         assert "deploy.sh: release 2: cannot get a right answer from the application" in printed
         assert host.answer()[0] == 503
 
+    def test_second_deployment_at_the_same_time_is_refused(self, host: Host) -> None:
+        host.release(2)
+        first = os.open(host.root / "releases", os.O_RDONLY)
+        fcntl.flock(first, fcntl.LOCK_EX)
+        assert "another deployment runs; wait" in self.deploy(host, 2, code=1)
+        os.close(first)
+        assert host.answer() == (200, b"1")
+        self.deploy(host, 2)
+        assert host.answer() == (200, b"2")
+
     def test_release_that_is_not_there_changes_nothing(self, host: Host) -> None:
         assert "releases/7: No such file" in self.deploy(host, 7, code=1)
         assert host.answer() == (200, b"1")
 
 
+def play(host: Host, release: int, code: int = 0) -> tuple[str, str]:
+    """Run the playbook; return how many tasks have changed something, and what it prints."""
+    variables = f"release={release} ansible_python_interpreter={sys.executable}"
+    options = ["-i", "shop,", "-c", "local", "-e", variables, f"{host.examples}/playbook.yaml"]
+    result = run(PROGRAMS / "ansible-playbook", *options, code=code, env=host.environ)
+    (changed,) = re.findall(r"changed=([0-9]+)", result.stdout)
+    return changed, result.stdout
+
+
 @pytest.mark.servers
 def test_playbook_deploys_once_and_stops_at_a_failure(host: Host) -> None:
-    def play(release: int, code: int = 0) -> tuple[str, str]:
-        variables = f"release={release} ansible_python_interpreter={sys.executable}"
-        options = ["-i", "shop,", "-c", "local", "-e", variables, f"{host.examples}/playbook.yaml"]
-        result = run(PROGRAMS / "ansible-playbook", *options, code=code, env=host.environ)
-        (changed,) = re.findall(r"changed=([0-9]+)", result.stdout)
-        return changed, result.stdout
-
     host.release(2)
-    assert play(2)[0] == "6"
+    assert play(host, 2)[0] == "6"
     assert (host.root / "during").read_text() == "503"
     assert host.answer() == (200, b"2")
-    assert play(2)[0] == "0"
+    assert play(host, 2)[0] == "0"
     host.release(3, code=1)
-    _, printed = play(3, code=2)
+    _, printed = play(host, 3, code=2)
     assert "'Migrate the database' failed. Maintenance mode stays as it is" in printed
     assert (host.answer()[0], host.answer("/status")) == (503, (200, b"2"))
     host.release(3)
-    play(3)
+    play(host, 3)
     assert (host.answer()[0], host.answer("/status")) == (503, (200, b"3"))
+
+
+@pytest.mark.servers
+def test_playbook_that_is_run_again_waits_for_earlier_requests_too(host: Host) -> None:
+    host.release(2)
+    with counting(host.root / "var", 1):
+        for _ in range(2):
+            _, printed = play(host, 2, code=2)
+            assert "and wait until no earlier request runs' failed. Maintenance" in printed
+        assert not (host.root / "during").exists()
+    play(host, 2)
+    assert host.answer("/status") == (200, b"2")
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.service")), ids=lambda path: path.name)
@@ -213,9 +244,11 @@ def test_crontab_line_skips_its_run(var: Path) -> None:
     line = (EXAMPLES / "deploy/crontab").read_text(encoding="utf-8").splitlines()[-1]
     command = line.removeprefix("* * * * * ").replace("/srv/shop/var", str(var))
     command = command.replace("php /srv/shop/bin/magento cron:run", "echo ran")
+    command = command.replace("/srv/shop/venv/bin", str(PROGRAMS))
+    environ = unmeasured() | {"PATH": "/usr/bin:/bin"}  # of Debian's cron
 
     def cron() -> str:
-        return run("/bin/sh", "-c", command, env=unmeasured(), code=None).stdout
+        return run("/bin/sh", "-c", command, env=environ, code=None).stdout
 
     mode = MaintenanceMode(var)
     assert cron() == "ran\n"

@@ -76,7 +76,7 @@ def test_prometheus_accepts_the_configuration() -> None:
 
 
 WEB1 = '{instance="web1"}'
-# Series, one value a minute; the alert, and its annotation after an hour, or None.
+# Series, one value a minute; the alert, and its annotation at their end, or None.
 ALERTS = {
     "overdue": (
         {f"maintenance_overdue_seconds{WEB1}": "0x50 60+60x20"},
@@ -89,18 +89,14 @@ ALERTS = {
         None,
     ),
     "without-end": (
-        {
-            f"maintenance_enabled{WEB1}": "1x60",
-            f"maintenance_since_timestamp_seconds{WEB1}": "-7200x60",
-        },
+        {f"maintenance_enabled{WEB1}": "0x20 1x130"},
         "MaintenanceWithoutEnd",
         "maintenance mode is on for two hours, and has no planned end",
     ),
     "with-end": (
         {
-            f"maintenance_enabled{WEB1}": "1x60",
-            f"maintenance_since_timestamp_seconds{WEB1}": "-7200x60",
-            f"maintenance_until_timestamp_seconds{WEB1}": "7200x60",
+            f"maintenance_enabled{WEB1}": "1x150",
+            f"maintenance_until_timestamp_seconds{WEB1}": "7200x150",
         },
         "MaintenanceWithoutEnd",
         None,
@@ -109,6 +105,22 @@ ALERTS = {
         {'node_textfile_mtime_seconds{instance="web1",file="/a/maintenance.prom"}': "1x60"},
         "MaintenanceUnknown",
         "unknown whether maintenance mode is on",
+    ),
+    "unknown-from-the-first-day": (
+        {
+            'up{instance="web1",job="node"}': "1x60",
+            'node_textfile_mtime_seconds{instance="web2",file="/a/maintenance.prom"}': "60+60x60",
+        },
+        "MaintenanceUnknown",
+        "unknown whether maintenance mode is on",
+    ),
+    "known": (
+        {
+            'up{instance="web1",job="node"}': "1x60",
+            'node_textfile_mtime_seconds{instance="web1",file="/a/maintenance.prom"}': "60+60x60",
+        },
+        "MaintenanceUnknown",
+        None,
     ),
     "down": (
         {
@@ -135,10 +147,11 @@ def test_alert(name: str, tmp_path: Path) -> None:
     labels = dict(re.findall(r'(\w+)="([^"]*)"', next(iter(series))))
     shown = f"web1: {summary}" if alert != "ShopDown" else summary
     expected = [{"exp_labels": labels, "exp_annotations": {"summary": shown}}] if summary else []
+    end = "150m" if alert == "MaintenanceWithoutEnd" else "60m"
     test = {
         "interval": "1m",
         "input_series": [{"series": key, "values": values} for key, values in series.items()],
-        "alert_rule_test": [{"eval_time": "60m", "alertname": alert, "exp_alerts": expected}],
+        "alert_rule_test": [{"eval_time": end, "alertname": alert, "exp_alerts": expected}],
     }
     path = tmp_path / "test.yaml"  # of which JSON is a subset
     rules = str(MONITORING / "rules.yaml")

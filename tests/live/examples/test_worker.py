@@ -38,8 +38,9 @@ def worker(root: Path) -> Iterator[Callable[[str], None]]:
             process.wait(30)
 
 
-def send(root: Path, text: str) -> None:
-    program = f"from celery_worker import note; note.delay({text!r})"
+def send(root: Path, text: str, countdown: int = 0) -> None:
+    options = f"({text!r},), countdown={countdown}"
+    program = f"from celery_worker import note; note.apply_async({options})"
     environ = {**os.environ, "SHOP_ROOT": str(root)}
     run(sys.executable, "-c", program, cwd=EXAMPLES, env=environ)
 
@@ -81,6 +82,24 @@ def test_worker_keeps_the_last_known_state(root: Path) -> None:
         elsewhere.rename(var)
         mode.disable()
         wait_for_log("the queue is resumed")
+        wait_for_log("succeeded")
+        assert read_lines(done) == ["first"]
+
+
+@pytest.mark.servers
+def test_worker_gives_back_a_job_that_it_has_taken_already(root: Path) -> None:
+    """A job with a countdown waits within the worker, not in the queue."""
+    done = root / "done.txt"
+    mode = MaintenanceMode(root / "var")
+    with worker(root) as wait_for_log:
+        wait_for_log("ready")
+        send(root, "first", countdown=5)
+        wait_for_log("received")
+        mode.enable()
+        wait_for_log("the queue is paused")
+        wait_for_log("requeue=True: maintenance is on")
+        assert read_lines(done) == []
+        mode.disable()
         wait_for_log("succeeded")
         assert read_lines(done) == ["first"]
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.support.needs import need, need_root
 from tests.support.processes import (
     COMMAND,
     PATH,
+    PROGRAMS,
     ROOT,
     counting,
     environ,
@@ -93,7 +95,10 @@ def test_unit_is_never_given_up() -> None:
 def test_compose_starts_the_application_with_the_state_of_the_fleet() -> None:
     text = (EXAMPLES / "compose.yaml").read_text(encoding="utf-8")
     services = dict(re.findall(r"^  ([\w-]+):.*\n((?: {4}.*\n)+)", text, re.MULTILINE))
-    assert "follow, --once]" in services["take-maintenance-state"]
+    assert (
+        "until maintenance-wsgi --dir /state follow --once; do"
+        in services["take-maintenance-state"]
+    )
     waits = "take-maintenance-state: { condition: service_completed_successfully }"
     assert waits in services["shop"]
     assert waits in services["follow-maintenance-state"]
@@ -150,6 +155,25 @@ def test_jobs_keep_to_the_mode_of_the_fleet(
         assert start("CronJob").startswith("manage.py send_orders .maintenance.follow")
         operator.enable()
         assert start("CronJob") == ""
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("name", ["compose.yaml", "kubernetes.yaml"])
+def test_application_of_a_manifest_counts_where_it_may_not_write(
+    name: str, redis_url: str, operator: MaintenanceMode, var: Path
+) -> None:
+    """Otherwise the job that waits for its requests would close the fleet, and never begin."""
+    assert not operator.is_enabled()
+    manifest = (EXAMPLES / name).read_text(encoding="utf-8")
+    (script,) = re.findall(r"touch /state.*?follow --once(?:; do sleep 1; done)?", manifest)
+    path = f"{PROGRAMS}:{PATH}"
+    variables = environ(MAINTENANCE_REDIS=redis_url, PATH=path)
+    run("sh", "-c", script.replace("/state", str(var)), env=variables)
+    (drain,) = re.findall(r'(MAINTENANCE_DRAIN)(?:: |, value: )"1"', manifest)
+    program = "from maintenance_wsgi import wrap; wrap('wsgiref.simple_server:demo_app')"
+    with mounted(var, "--bind", "--options", "ro", str(var)):
+        variables = environ(MAINTENANCE_DIR=str(var), **{drain: "1"})
+        assert run(sys.executable, "-c", program, env=variables).stderr == ""
 
 
 @pytest.mark.servers
