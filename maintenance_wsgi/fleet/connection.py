@@ -87,10 +87,10 @@ class RedisConnection:
         path = f"/{database}" if self._kind == "sentinel" else match["path"] or ""
         first = f"{match['user'] or ''}{hosts[0]}{path}{match['query'] or ''}"
         self._url = f"{match['scheme']}://{first}"
-        # Where the state is, for messages; and the URL without user, password and other options.
+        # The hosts or the socket, for messages; what tells the state from another one; and the URL
+        # without user, password and other options.
         self.address: str = match["hosts"] or match["path"] or "localhost"
-        if self._kind == "sentinel":
-            self.address += f"/{self._service}"
+        self.place: str = self.address + f"/{self._service}" * (self._kind == "sentinel")
         self.redacted_url: str = url.partition(":")[0] + f"://{match['hosts']}{match['path'] or ''}"
         self._answered = False
         self._known: list[tuple[str, int]] = []
@@ -110,7 +110,7 @@ class RedisConnection:
         if "decode_responses" in found:
             raise _refused("the state is bytes; leave out decode_responses")
         if database := found.get("db"):
-            self.address += f"?db={database}"
+            self.place += f"?db={database}"
             if "db=" in self._url:
                 self.redacted_url += f"?db={database}"
         self._fixed = _DEFAULTS | (_TLS if self._url.startswith("rediss:") else {})

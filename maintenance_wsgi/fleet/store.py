@@ -151,7 +151,7 @@ class RedisStore:
         self._channel = f"maintenance-wsgi:{{{fleet}}}:changes"
 
     def __str__(self) -> str:
-        return f"fleet {self.fleet!r} at {self.connection.address}"
+        return f"fleet {self.fleet!r} at {self.connection.place}"
 
     def close(self) -> None:
         """Close the connections; the next command opens new ones."""

@@ -49,7 +49,7 @@ def test_wrong_url_is_refused_and_not_shown(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "address", "redacted"),
+    ("url", "place", "redacted"),
     [
         ("redis://u:p@h/?client_name=a", "h", "redis://h/"),
         ("redis://h:1/0", "h:1", "redis://h:1/0"),
@@ -61,10 +61,10 @@ def test_wrong_url_is_refused_and_not_shown(url: str) -> None:
         ("redis+sentinel://a/m/3", "a/m?db=3", "redis+sentinel://a/m/3"),
     ],
 )
-def test_address_tells_one_state_from_another(url: str, address: str, redacted: str) -> None:
+def test_place_tells_one_state_from_another(url: str, place: str, redacted: str) -> None:
     """A directory has one owner, and a command to paste acts on the same state."""
     connection = RedisConnection(url)
-    assert (connection.address, connection.redacted_url) == (address, redacted)
+    assert (connection.place, connection.redacted_url) == (place, redacted)
 
 
 def test_several_hosts_are_told_their_kind_of_url() -> None:
