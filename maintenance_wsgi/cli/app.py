@@ -60,6 +60,7 @@ class Target:
     framework: tuple[str, Callable[[], object]] | None = None  # its application's name and loader
     force: bool = False
     bypass: tuple[str, str] | None = None  # a link and its digest; empty to take it back
+    err: bool = False  # whether results go to standard error
     magento: bool = False  # whether the command was called by Magento's name
     typed: set[str] = field(default_factory=set)  # not those that the environment gave
     redis_store: "RedisStore | None" = None  # once it is opened
@@ -154,15 +155,15 @@ class Target:
         """The digest of the bypass link that is given, as `MaintenanceMode` takes it."""
         return self.bypass[1] if self.bypass else None
 
-    def tell_link(self, *, err: bool = False) -> None:
+    def tell_link(self) -> None:
         """Print the bypass link, if one is given: the only time that it is shown."""
         if self.bypass and (link := self.bypass[0]):
-            click.echo(link if self.quiet else f"Bypass link: {link}", err=err)
+            click.echo(link if self.quiet else f"Bypass link: {link}", err=self.err)
 
     def tell(self, message: str) -> None:
         """Print a result, unless the operator wants none."""
         if not self.quiet:
-            click.echo(message)
+            click.echo(message, err=self.err)
 
     def command_line(self, command: str) -> str:
         """Return what to type for another command on this target, without a secret."""

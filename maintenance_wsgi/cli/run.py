@@ -70,7 +70,7 @@ def run(
     Example:
       maintenance-wsgi run --message 'Moving house' -- ./migrate --all
     """
-    mode = target.open()
+    mode, target.err = target.open(), True  # standard output is the command's
     _check_executable(command[0])
     warn_of_entries(target, options["exemptions"] or ())
     switched_on, status, off = False, None, list[datetime]()
@@ -91,7 +91,7 @@ def run(
         if off or not (switched_on and disable_on_failure):
             warn(told if off else f"{told}; {state}")
         raise
-    except (click.ClickException, OSError, KeyboardInterrupt):
+    except (click.ClickException, StateError, KeyboardInterrupt):
         if switched_on and (status is not None or not disable_on_failure):
             stays = "stays on" if target.redis_store or status is None else "may still be on"
             told += f"; maintenance mode {stays}; {_remedy(target)}"
@@ -146,7 +146,7 @@ def _report_start(target: Target, *, switched_on: bool) -> None:
     if not target.quiet:
         started = f"Maintenance mode is on; if this process is killed, {_remedy(target)}"
         click.echo(printable(started, LINE_LIMIT), err=True)
-    target.tell_link(err=True)  # standard output is the command's
+    target.tell_link()
 
 
 @contextmanager

@@ -181,7 +181,7 @@ def test_command_is_run_after_the_site_is_right(var: Path, tmp_path: Path) -> No
     (tmp_path / "other").mkdir()
     with gated(var) as port:
         result = verify(var, "run", port, "sh", "-c", f"test -e {var}/.maintenance.flag")
-        assert result.stdout.count("Verified") == 2
+        assert result.stderr.count("Verified") == 2
         assert not MaintenanceMode(var).is_enabled()
         other = MaintenanceMode(tmp_path / "other")
         seen = tmp_path / "seen"
@@ -210,4 +210,4 @@ def test_end_of_a_run_is_verified_too(var: Path, flag: Path) -> None:
 def test_end_of_a_run_is_not_verified_while_another_one_lasts(var: Path) -> None:
     with gated(var) as port, MaintenanceMode(var).window():
         result = verify(var, "run", port, "true")
-        assert result.stdout.count("Verified") == 1
+        assert result.stderr.count("Verified") == 1
