@@ -209,11 +209,15 @@ def _check_page(path: str, user: User, exempt: ExemptPaths) -> Iterator[str]:
         yield f"{path}: does not exist; create it"
         return
     faults, data = _read(path, user, PAGE_LIMIT)
-    yield from faults or _first_ten(path, _page_faults(data.decode(errors="replace"), exempt))
+    yield from faults or _first_ten(path, _page_faults(data, exempt))
 
 
-def _page_faults(page: str, exempt: ExemptPaths) -> Iterator[str]:
-    parser = _PageParser()
+def _page_faults(data: bytes, exempt: ExemptPaths) -> Iterator[str]:
+    if not data.strip():
+        yield "is empty; write a page into it"
+    if data.startswith(exemptions.UTF_16_MARKS):
+        yield "is in UTF-16, in which no placeholder is found; save it as UTF-8"
+    page, parser = data.decode(errors="replace"), _PageParser()
     parser.feed(page)
     for reference in parser.references:
         if not exempt.match({"PATH_INFO": reference.partition("?")[0]}):

@@ -212,8 +212,16 @@ def test_page_that_is_too_large_or_empty(var: Path, tmp_path: Path) -> None:
     assert code == 1
     assert "Larger than 1048576 bytes; put a regular file of at most" in lines[0]
     assert len(lines) == 1
-    page.write_text("")
-    assert invoke_check(var, "--page", str(page))[0] == 0
+    page.write_text(" \n")
+    fault = f"{page}: is empty; write a page into it"
+    assert invoke_check(var, "--page", str(page)) == (1, [fault])
+
+
+def test_page_in_utf_16_is_a_fault(var: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(GOOD_PAGE, encoding="utf-16")
+    fault = f"{page}: is in UTF-16, in which no placeholder is found; save it as UTF-8"
+    assert invoke_check(var, "--page", str(page)) == (1, [fault])
 
 
 def test_what_a_page_loads_from_an_exempt_path_is_no_fault(var: Path, tmp_path: Path) -> None:
