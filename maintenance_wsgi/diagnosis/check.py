@@ -82,10 +82,14 @@ def _check_ways(places: Sequence[str], user: User) -> Iterator[str]:
 
 
 def _check_directory(directory: str) -> Iterator[str]:
+    system = os.statvfs(directory)
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        is_read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
+        is_read_only = system.f_flag & os.ST_RDONLY
         number = errno.EROFS if is_read_only else errno.EACCES if os.geteuid() else errno.EPERM
         yield f"{directory}: you cannot write in it, so enable will fail{REMEDIES[number]}"
+    elif system.f_blocks and not system.f_bavail:  # some file systems in memory have no blocks
+        remedy = "free some space, since enable could not write a message"
+        yield f"{directory}: its file system is full; {remedy}"
     for name in (FLAG_NAME, exemptions.LIST_NAME):
         yield from _check_mount(os.path.join(directory, name))
 

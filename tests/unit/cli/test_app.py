@@ -1050,7 +1050,8 @@ def test_shell_completes_commands_options_users_and_paths() -> None:
 
 def test_shell_completes_the_command_to_run() -> None:
     assert "env" in completed("run", "--", "en")
-    assert completed("run", "--", "./mig") == completed("run", "--", "env", "no-such-") == ["file"]
+    assert completed("run", "--", "./mig") == completed("run", "--", "no-such-") == ["file"]
+    assert completed("run", "--", "env", "en") == completed("run", "env", "a", "") == ["file"]
 
 
 def test_status_imports_only_what_it_needs() -> None:
@@ -1196,6 +1197,12 @@ def test_every_failure_of_status_is_told_from_off(options: list[str], tmp_path: 
     redis = ["--redis", "redis://127.0.0.1:1/0"]
     refused = run(COMMAND, "status", *options, *redis, env=environ(), code=2)
     assert "does not answer" in refused.stderr
+
+
+@pytest.mark.parametrize("wrong", ["--x", "x", "--dir", "--redis=x", "--fleet=a"])
+def test_wrong_usage_of_magentos_status_is_told_from_off(wrong: str) -> None:
+    assert outcome("maintenance:status", wrong)[0] == 1
+    assert outcome("maintenance:status", "--exit-code", wrong)[0] == 2
 
 
 @pytest.mark.parametrize("redirection", [">/dev/full 2>&1", "2>/dev/full"])

@@ -2,7 +2,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -343,6 +343,17 @@ def test_directory_that_is_read_only_has_another_remedy_than_one_of_another_user
     assert code == 1
     assert line.startswith(f"{var}: you cannot write in it, so enable will fail; make it writable")
     assert "systemd: ReadWritePaths=" in line
+
+
+@pytest.mark.parametrize("size", ["16k", "0"], ids=["limit", "no-limit"])
+def test_full_file_system_is_a_fault(size: str, var: Path) -> None:
+    with mounted(var, "-t", "tmpfs", "-o", f"size={size}", "tmpfs"):
+        assert invoke_check(var)[0] == 0
+        with suppress(OSError):
+            (var / "filler").write_bytes(bytes(1024 * 1024))
+        remedy = "free some space, since enable could not write a message"
+        full = (1, [f"{var}: its file system is full; {remedy}"])
+        assert (invoke_check(var) == full) is (size != "0")
 
 
 def test_remedy_can_be_typed_for_a_name_with_a_blank(open_folder: Path) -> None:
