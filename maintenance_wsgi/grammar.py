@@ -34,6 +34,11 @@ def request_path(environ: Mapping[str, Any]) -> str:
     return path if isinstance(path, str) else ""
 
 
+def readable_path(path: str) -> str:
+    """Return a path of PEP 3333, which holds its bytes as latin-1, decoded as UTF-8."""
+    return path.encode("latin-1", "replace").decode("utf-8", "backslashreplace")
+
+
 def printable(value: object, limit: int = 80) -> str:
     r"""Return foreign text as one line that is safe on a terminal, in a log and in a page.
 

@@ -248,6 +248,7 @@ class _Commands(click.Group):
         )
 
     def invoke(self, ctx: click.Context) -> object:
+        asks_for_state = "--exit-code" in ctx.args  # which click takes away
         try:
             return super().invoke(ctx)
         except (MaintenanceError, click.UsageError) as error:
@@ -256,7 +257,8 @@ class _Commands(click.Group):
             )
             if ":" in (ctx.invoked_subcommand or ""):
                 shown.show()
-                raise click.exceptions.Exit(1) from None  # as Magento's own command exits
+                # As Magento's own command exits; but 1 would say that maintenance is off.
+                raise click.exceptions.Exit(2 if asks_for_state else 1) from None
             raise shown from None
 
 

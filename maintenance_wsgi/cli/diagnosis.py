@@ -1,7 +1,6 @@
 """The commands that tell why, and what visitors get: explain, check, preview."""
 
 import json
-import os
 import pwd
 import shlex
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from urllib.parse import unquote
 
 import click
 
+from maintenance_wsgi.arguments import absolute_path
 from maintenance_wsgi.cli import params
 from maintenance_wsgi.cli.app import PATH, Target, main, with_target
 from maintenance_wsgi.config import Options, options_from_environ
@@ -55,7 +55,7 @@ def _assumed(target: Target, directory: str, given: dict[str, Any]) -> tuple[Opt
     known = {name: known[name] for name in Options._fields[1:] if name in known}
     own = {name: value for name, value in given.items() if value not in {None, ()}}
     if "page" in own:
-        own["page"] = os.path.abspath(own["page"])
+        own["page"] = absolute_path("--page", own["page"])
     base = "of the application" if application else "from MAINTENANCE_*" if known else ""
     source = " and ".join(filter(None, [base, "given here" if own else ""])) or "none given"
     return Options(directory, **(known | own)), source
@@ -181,8 +181,8 @@ def preview(  # noqa: PLR0913 (what an operator can choose)
     window = MaintenanceMode(target.directory()).status().window
     if overdue:
         window = replace(window, until=datetime.fromtimestamp(0, UTC))
-    options, _ = _assumed(target, target.directory(), {})
-    answer = UnavailableResponse(options.retry_after, page or options.page, ())
+    options, _ = _assumed(target, target.directory(), {"page": page})
+    answer = UnavailableResponse(options.retry_after, options.page, ())
     head: list[str] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], *_: object) -> Any:  # noqa: ANN401 (PEP 3333)

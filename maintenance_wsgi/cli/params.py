@@ -53,7 +53,7 @@ def time(value: str) -> datetime:
             return _next(value.zfill(5))
         if (match := _TIME.fullmatch(value)) and match[1]:
             found = datetime.fromisoformat(value.upper())
-            return found if found.tzinfo else found.astimezone()
+            return found if found.tzinfo else _local(found)
         # A date without a time does not say at which end of the day maintenance ends.
         remedy = f"'{value} 18:00'" if match else _TIMES
     except (ValueError, OverflowError):
@@ -66,8 +66,13 @@ def _next(clock: str) -> datetime:
     now = datetime.now(UTC)
     days = [now.astimezone() + timedelta(days) for days in (0, 1)]
     times = [datetime.fromisoformat(f"{day:%Y-%m-%d} {clock}") for day in days]
-    ahead = (found.replace(fold=fold).astimezone() for found in times for fold in (0, 1))
+    ahead = (_local(found.replace(fold=fold)) for found in times for fold in (0, 1))
     return next(found for found in ahead if found > now)
+
+
+def _local(naive: datetime) -> datetime:
+    # In the hour that spring leaves out, naive.astimezone() is an hour too early.
+    return datetime.fromtimestamp(naive.timestamp(), UTC).astimezone()
 
 
 def bypass(value: str) -> tuple[str, str]:

@@ -31,9 +31,9 @@ _LOOK_SECONDS = 1
 _WAS_ON = "maintenance mode was on before, and is left as it is"
 
 
-def _in_path(_ctx: object, _option: object, typed: str) -> list[CompletionItem]:
+def _in_path(ctx: click.Context, _option: object, typed: str) -> list[CompletionItem]:
     """Return the programs whose names begin so; otherwise a shell completes the path of a file."""
-    places = [] if "/" in typed else os.get_exec_path()
+    places = [] if "/" in typed or ctx.params.get("command") else os.get_exec_path()
     names = {path.name for place in places for path in Path(place).glob(f"{typed}*")}
     return [*map(CompletionItem, sorted(names))] or [CompletionItem(typed, type="file")]
 

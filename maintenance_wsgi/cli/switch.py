@@ -152,6 +152,8 @@ def allow_ips(
     # Magento ignores addresses beside --none.
     if (add and remove) or (empty and (remove or (ips and not target.magento))):
         raise click.UsageError("--add and --remove exclude each other, and --none takes no IP")
+    if (add or remove) and not (ips or empty or target.magento):
+        raise click.UsageError("--add and --remove need an IP")
     mode = target.open(changes=bool(ips or empty))
     if not ips and not empty:
         found = mode.status()

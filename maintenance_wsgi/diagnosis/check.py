@@ -82,10 +82,14 @@ def _check_ways(places: Sequence[str], user: User) -> Iterator[str]:
 
 
 def _check_directory(directory: str) -> Iterator[str]:
+    system = os.statvfs(directory)
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        is_read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
+        is_read_only = system.f_flag & os.ST_RDONLY
         number = errno.EROFS if is_read_only else errno.EACCES if os.geteuid() else errno.EPERM
         yield f"{directory}: you cannot write in it, so enable will fail{REMEDIES[number]}"
+    elif system.f_blocks and not system.f_bavail:  # some file systems in memory have no blocks
+        remedy = "free some space, since enable could not write a message"
+        yield f"{directory}: its file system is full; {remedy}"
     for name in (FLAG_NAME, exemptions.LIST_NAME):
         yield from _check_mount(os.path.join(directory, name))
 
@@ -209,11 +213,15 @@ def _check_page(path: str, user: User, exempt: ExemptPaths) -> Iterator[str]:
         yield f"{path}: does not exist; create it"
         return
     faults, data = _read(path, user, PAGE_LIMIT)
-    yield from faults or _first_ten(path, _page_faults(data.decode(errors="replace"), exempt))
+    yield from faults or _first_ten(path, _page_faults(data, exempt))
 
 
-def _page_faults(page: str, exempt: ExemptPaths) -> Iterator[str]:
-    parser = _PageParser()
+def _page_faults(data: bytes, exempt: ExemptPaths) -> Iterator[str]:
+    if not data.strip():
+        yield "is empty; write a page into it"
+    if data.startswith(exemptions.UTF_16_MARKS):
+        yield "is in UTF-16, in which no placeholder is found; save it as UTF-8"
+    page, parser = data.decode(errors="replace"), _PageParser()
     parser.feed(page)
     for reference in parser.references:
         if not exempt.match({"PATH_INFO": reference.partition("?")[0]}):

@@ -12,7 +12,7 @@ from typing import Any
 from maintenance_wsgi.diagnosis.hints import likely_causes
 from maintenance_wsgi.errors import StateError
 from maintenance_wsgi.gate import READING, Gate, Outcome
-from maintenance_wsgi.grammar import LINE_LIMIT, header, printable, request_path
+from maintenance_wsgi.grammar import LINE_LIMIT, header, printable, readable_path, request_path
 from maintenance_wsgi.networks import Address, NetworkSet
 from maintenance_wsgi.request.client_ip import Hop, Reason, Resolution, header_entries
 from maintenance_wsgi.state.exemptions import Entry, read_entries
@@ -171,7 +171,7 @@ def explain(environ: Mapping[str, Any], gate: Gate) -> Explanation:
         header=resolver.header,
         value=value,
         ignored=tuple(Hop(*entry) for entry in ignored),
-        path=request_path(environ),
+        path=readable_path(request_path(environ)),
         matched=_matching(listed, resolution.client),
         listed=listed,
         hints=tuple(hints),

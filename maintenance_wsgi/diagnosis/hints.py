@@ -15,7 +15,7 @@ from netaddr import IPNetwork
 
 from maintenance_wsgi.config import Options
 from maintenance_wsgi.gate import Gate
-from maintenance_wsgi.grammar import environ_key, header, printable, request_path
+from maintenance_wsgi.grammar import environ_key, header, printable, readable_path, request_path
 from maintenance_wsgi.networks import Address, NetworkSet, parse_forwarded_address
 from maintenance_wsgi.request.bypass import is_sent
 from maintenance_wsgi.request.client_ip import (
@@ -49,11 +49,17 @@ def likely_causes(
     """Yield a hint for each usual mistake that a blocked request shows."""
     yield from _trust_causes(environ, gate.resolver, resolution)
     if is_sent(environ):
-        yield "a bypass link, header or cookie is sent, but not of the link that is in force"
+        flag = gate.reader.flag()
+        window = flag and gate.reader.window(flag)
+        fault = "no link is in force; run enable --bypass"
+        if window and window.bypass:
+            fault = "not of the link that is in force"
+        yield f"a bypass link, header or cookie is sent, but {fault}"
     path = request_path(environ)
     for near in (path.removesuffix("/"), f"{path}/"):
         if near != path and gate.exempt_paths.match({"PATH_INFO": near}):
-            yield f"the path is one slash away from '{printable(near)}', which is exempt"
+            shown = printable(readable_path(near))
+            yield f"the path is one slash away from '{shown}', which is exempt"
     for key, value in environ.items():
         if key.startswith("HTTP_") and key != gate.resolver.key and isinstance(value, str):
             name = _HEADERS.get(key) or key[5:].replace("_", "-").title()

@@ -134,6 +134,8 @@ def _fault(visit: Visit, *, on: bool) -> tuple[str, str, str]:
         remedy = "start the server there, or correct the addresses of the host"
         if fault.startswith("certificate"):
             remedy = "install one for this name, or use the name that it is for"
+        elif "WRONG_VERSION_NUMBER" in fault or "RECORD_LAYER_FAILURE" in fault:  # of OpenSSL
+            remedy = "use http://, or the port that speaks TLS"
         return f"request {len(answers)} of {2 * _TIMES}", f"got no answer ({fault})", remedy
     first, seen = wrong[0], f"are {wrong[0]}"
     if answers[_TIMES:] and all(answer.is_right(on=on) for answer in answers[_TIMES:]):

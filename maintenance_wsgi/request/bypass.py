@@ -10,10 +10,11 @@ import re
 import string
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from itertools import islice
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from wsgiref.types import WSGIEnvironment
 
 from maintenance_wsgi.errors import ConfigError
@@ -23,7 +24,9 @@ _NAME = "maintenance-bypass"
 _PARAMETER = f"{_NAME}="
 _HEADER = "HTTP_X_MAINTENANCE_BYPASS"
 _COOKIE = re.compile(rf"(?:^|;)[ \t]*(?:__Host-)?{_NAME}=([^;]*)")
-_URL = re.compile(r"((?i:https?)://[^/?#@\\:][^/?#@\\]*)(/[^?#]*)?(?:\?([^#]*))?(#.*)?")
+_URL = re.compile(
+    r"((?i:https?)://(?![^/?#]*\.\.)[^/?#@\\:.][^/?#@\\]*)(/[^?#]*)?(?:\?([^#]*))?(#.*)?"
+)
 _CONTEXT = b"maintenance-wsgi bypass"
 # Begins the secret of an http:// link: behind a proxy that ends TLS, no request shows its scheme.
 _HTTP = "http."
@@ -47,10 +50,10 @@ def new_link(url: str) -> Link:
         ConfigError: `url` is not an `http` or `https` URL with a host.
     """
     found = _URL.fullmatch(url) if url.isprintable() and " " not in url else None
-    if found is None:
-        raise ConfigError(
-            f"bypass: '{printable(url)}' is not a valid URL; use https://shop.example/"
-        )
+    if found is None or not _has_valid_port(found[1]):
+        shown = printable(url.rpartition("@")[2])  # without a password
+        remedy = "use https://shop.example/, without a user"
+        raise ConfigError(f"bypass: '{shown}' is not a valid URL; {remedy}")
     site, path, query, fragment = (part or "" for part in found.groups())
     secret = urlsafe_b64encode(os.urandom(24)).decode()
     if site.lower().startswith("http:"):
@@ -58,6 +61,12 @@ def new_link(url: str) -> Link:
     pieces = "&".join(filter(None, [_without_parameter(query), _PARAMETER + secret]))
     digest = sha256(_cookie_of(secret).encode()).hexdigest()
     return Link(f"{site}{path or '/'}?{pieces}{fragment}", digest)
+
+
+def _has_valid_port(site: str) -> bool:
+    with suppress(ValueError):
+        return urlsplit(site).port != 0
+    return False
 
 
 def passes_by(environ: Mapping[str, Any], digest: str) -> str | None:

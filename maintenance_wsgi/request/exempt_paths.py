@@ -37,8 +37,8 @@ def _validated(option: str, entry: str) -> str:
         spelling = re.sub(r"[*;$\\\s].*", "", entry, flags=re.DOTALL)
         raise ConfigError(
             f"{option}: {entry!r} holds {wrong[0]!r}, but there are no wildcards; use"
-            f" {spelling if spelling > '/' else '/api/'!r}; a path that ends in '/' covers every"
-            " path below it"
+            f" {spelling if re.match('/[^/]', spelling) else '/api/'!r}; a path that ends in '/'"
+            " covers every path below it"
         )
     if not re.fullmatch(r"/[^?#\0\ud800-\udfff]*", entry):
         raise ConfigError(

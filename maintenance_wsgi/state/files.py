@@ -335,10 +335,10 @@ def directory_error(path: str) -> str:
     except NOT_FOUND:
         return f"directory: {path!r} does not exist; create it, or use another directory"
     except OSError as error:
-        return (
-            f"directory: {path!r} cannot be accessed ({error.strerror});"
-            " make its parent directories searchable (chmod o+x)"
-        )
+        is_closed = isinstance(error, PermissionError)
+        remedy = "make its parent directories searchable (chmod o+x), or " * is_closed
+        fault = f"cannot be accessed ({error.strerror}); {remedy}use another directory"
+        return f"directory: {path!r} {fault}"
     return f"directory: {path!r} is not a directory; use another path"
 
 

@@ -24,6 +24,7 @@ TAKES_BACK: dict[str, object] = {"until": NO_END, "bypass": "", "read_only": Fal
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _LANGUAGE_TAG = re.compile("[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")  # RFC 5646, less its rare forms
 _DIGEST = re.compile("[0-9A-Fa-f]{64}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - set(b"\t\n"))
 
 
@@ -123,6 +124,9 @@ def validate_window(given: Window) -> Window:
     if not isinstance(given.read_only, bool | None):
         raise ConfigTypeError(f"read_only: {given.read_only!r} is not a bool; pass True or False")
     messages = None if given.messages is None else _validate_messages(given.messages)
+    for text in (given.message, *(messages or {}).values()):
+        if text and _SURROGATE.search(text):
+            raise ConfigError("message: holds bytes that are not UTF-8; write it in UTF-8")
     until = None if given.until is None else _validate_until(given.until)
     return replace(given, messages=messages, until=until)
 

@@ -16,13 +16,12 @@ from maintenance_wsgi.state.flag import FLAG_LIMIT, FLAG_NAME
 from maintenance_wsgi.state.reader import StateReader
 from maintenance_wsgi.state.users import current_user
 
-_TOUCH = "to switch maintenance on at once, run: touch {flag}"
 REMEDIES = {
     errno.EACCES: "; run the command as root or as the directory's owner",
     errno.EBUSY: "; it is mounted by itself: mount its directory instead",
-    errno.EDQUOT: f"; free some of the owner's quota; {_TOUCH}",
+    errno.EDQUOT: "; free some of the owner's quota",
     errno.EISDIR: "; remove that directory",
-    errno.ENOSPC: f"; free some space; {_TOUCH}",
+    errno.ENOSPC: "; free some space",
     errno.EPERM: "; run the command as its owner; if it is immutable, or its directory is immutable"
     " or append-only, run chattr -ia on that",
     errno.EROFS: "; make it writable (systemd: ReadWritePaths=, Docker: a volume; if a deploy has"
@@ -156,7 +155,9 @@ class FileStore:
         path = os.path.join(self.directory, str(error.filename or ""))
         # A refusal of our own has other words than the system's error of that number.
         is_plain = error.strerror == os.strerror(error.errno or 0)
-        remedy = REMEDIES.get(error.errno or 0, "").format(flag=self.flag_path)
+        remedy = REMEDIES.get(error.errno or 0, "")
+        if error.errno in {errno.EDQUOT, errno.ENOSPC} and error.filename == FLAG_NAME:
+            remedy += f"; to switch maintenance on at once, run: touch {self.flag_path}"
         return f"{path}: {current_user()} cannot access it: {error.strerror}{remedy * is_plain}"
 
 

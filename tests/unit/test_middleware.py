@@ -234,6 +234,9 @@ def test_exempt_answer_starts_with_just_the_arguments_of_the_application(
         ("/a b", "'/a'"),
         ("\\api", "'/api/'"),
         ("*", "'/api/'"),
+        ("status*", "'/api/'"),
+        ("/*", "'/api/'"),
+        ("//*", "'/api/'"),
         ("/api\n", "'/api'"),
     ],
 )

@@ -292,6 +292,8 @@ def test_colours_can_be_switched_off(
         (["enable", "--ip=203.0.113.7", "--retry-after", "-5"], 2, "'-5'"),
         (["enable", "--ip=203.0.113.7", "--retry-after=9999999999"], 2, "9999999999"),
         (["enable", "--ip=203.0.113.7", f"--message={'x' * 70_000}"], 2, "shorten the message"),
+        (["enable", "--message=bad \udcff byte"], 2, "message: holds bytes that are not UTF-8; "),
+        (["run", "--message-in", "de", "\udcff", "true"], 2, "not UTF-8; write it in UTF-8"),
         (["enable", "--ip=203.0.113.7", "--until=2033-12-01"], 2, "use '2033-12-01 18:00'"),
         (["enable", "--ip=203.0.113.7", "--until=24:00"], 2, "use 90m, +1h30m, 22:00"),
         (["enable", "--ip=203.0.113.7", "--until=90"], 2, "'90'"),
@@ -396,6 +398,10 @@ def test_until_takes_the_next_time_of_the_clock(minutes: int, var: Path) -> None
         pytest.param("2026-10-25 00:10", "02:30", "2026-10-25T02:30:00+02:00", id="first-of-two"),
         pytest.param("2026-10-25 00:50", "02:30", "2026-10-25T02:30:00+01:00", id="second-of-two"),
         pytest.param("2026-03-29 00:30", "02:30", "2026-03-29T03:30:00+02:00", id="left-out"),
+        pytest.param("2026-03-28 23:10", "02:30", "2026-03-29T03:30:00+02:00", id="left-out-soon"),
+        pytest.param(
+            "2026-03-28 23:10", "2026-03-29 02:30", "2026-03-29T03:30:00+02:00", id="left-out-date"
+        ),
     ],
 )
 def test_time_of_the_clock_when_summer_time_begins_and_ends(
@@ -779,6 +785,15 @@ def test_options_that_contradict_each_other_are_wrong_usage(
     assert ip_list.read_text() == "203.0.113.9"
 
 
+@pytest.mark.parametrize("option", ["--add", "--remove"])
+def test_change_of_the_list_without_an_ip_is_wrong_usage(option: str) -> None:
+    """An unquoted variable that is empty; Magento prints the list."""
+    result = invoke("allow-ips", option)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--add and --remove need an IP" in result.stderr
+    assert outcome("maintenance:allow-ips", option) == (0, "List of exempt IP-addresses: none\n")
+
+
 DANGERS = {
     "0.0.0.0/1": "exempts the whole Internet or much of it",
     "127.0.0.1": "exempts this host, and every client behind a proxy",
@@ -899,14 +914,35 @@ def test_directory_may_stand_after_the_command(tmp_path: Path) -> None:
     assert not (tmp_path / "var/.maintenance.flag").exists()
 
 
-@pytest.mark.parametrize("directory", ["file", "loop"])
-def test_directory_that_cannot_serve_is_refused(directory: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("directory", "remedy"),
+    [
+        ("file", "is not a directory; use another path"),
+        ("loop", "cannot be accessed (Too many levels of symbolic links); use another directory"),
+        ("a" * 256, "cannot be accessed (File name too long); use another directory"),
+    ],
+)
+def test_directory_that_cannot_serve_is_refused(
+    directory: str, remedy: str, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
     result = invoke("--dir", directory, "enable")
     assert result.exit_code == 1
-    assert repr(str(tmp_path / directory)) in result.stderr
+    assert f"{str(tmp_path / directory)!r} {remedy} with --dir or MAINTENANCE_DIR" in result.stderr
     assert not (tmp_path / ".maintenance.flag").exists()
+
+
+def test_directory_behind_a_closed_one_has_two_remedies(open_folder: Path) -> None:
+    need_root()
+    open_folder.chmod(0o700)
+    os.setresuid(65534, 65534, 0)
+    try:
+        result = invoke("--dir", str(open_folder / "var"), "status")
+    finally:
+        os.setresuid(0, 0, 0)
+    remedy = "make its parent directories searchable (chmod o+x), or use another directory with"
+    assert f"(Permission denied); {remedy} --dir or MAINTENANCE_DIR" in result.stderr
 
 
 def test_directory_that_cannot_be_listed_is_enough(open_folder: Path) -> None:
@@ -1014,7 +1050,8 @@ def test_shell_completes_commands_options_users_and_paths() -> None:
 
 def test_shell_completes_the_command_to_run() -> None:
     assert "env" in completed("run", "--", "en")
-    assert completed("run", "--", "./mig") == completed("run", "--", "env", "no-such-") == ["file"]
+    assert completed("run", "--", "./mig") == completed("run", "--", "no-such-") == ["file"]
+    assert completed("run", "--", "env", "en") == completed("run", "env", "a", "") == ["file"]
 
 
 def test_status_imports_only_what_it_needs() -> None:
@@ -1160,6 +1197,12 @@ def test_every_failure_of_status_is_told_from_off(options: list[str], tmp_path: 
     redis = ["--redis", "redis://127.0.0.1:1/0"]
     refused = run(COMMAND, "status", *options, *redis, env=environ(), code=2)
     assert "does not answer" in refused.stderr
+
+
+@pytest.mark.parametrize("wrong", ["--x", "x", "--dir", "--redis=x", "--fleet=a"])
+def test_wrong_usage_of_magentos_status_is_told_from_off(wrong: str) -> None:
+    assert outcome("maintenance:status", wrong)[0] == 1
+    assert outcome("maintenance:status", "--exit-code", wrong)[0] == 2
 
 
 @pytest.mark.parametrize("redirection", [">/dev/full 2>&1", "2>/dev/full"])

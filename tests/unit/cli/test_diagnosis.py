@@ -10,6 +10,7 @@ import pytest
 from maintenance_wsgi import MaintenanceMiddleware, MaintenanceMode
 from maintenance_wsgi.state.users import current_user
 from tests.support.commands import invoke
+from tests.support.processes import COMMAND, environ, run
 from tests.support.wsgi import call, make_environ, shop
 
 PROXIED = ["explain", "127.0.0.1", "--header=X-Forwarded-For: 203.0.113.7"]
@@ -48,6 +49,17 @@ def test_options_come_from_the_variables_of_the_application(
     assert VERDICT in lines
     assert "path     /healthz             exempt" in lines_of(*PROXIED, "--path=/healthz")
     assert lines_of(*CHECK)[0] == expected
+
+
+@pytest.mark.parametrize("command", ["check", "explain 192.0.2.1", "preview"])
+def test_page_that_is_not_a_path_is_refused(command: str, tmp_path: Path) -> None:
+    result = invoke(*command.split(), "--page=")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--page: '' is not a valid path" in result.stderr
+    line = f"mkdir gone && cd gone && rmdir ../gone && {COMMAND} {command} --page=page.html"
+    known = environ(MAINTENANCE_DIR=str(tmp_path))
+    gone = run("sh", "-c", line, cwd=tmp_path, env=known, code=2)
+    assert "--page: 'page.html' is relative, and the working directory is gone" in gone.stderr
 
 
 def test_options_that_are_given_win(monkeypatch: pytest.MonkeyPatch) -> None:

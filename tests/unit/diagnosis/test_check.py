@@ -2,7 +2,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -212,8 +212,16 @@ def test_page_that_is_too_large_or_empty(var: Path, tmp_path: Path) -> None:
     assert code == 1
     assert "Larger than 1048576 bytes; put a regular file of at most" in lines[0]
     assert len(lines) == 1
-    page.write_text("")
-    assert invoke_check(var, "--page", str(page))[0] == 0
+    page.write_text(" \n")
+    fault = f"{page}: is empty; write a page into it"
+    assert invoke_check(var, "--page", str(page)) == (1, [fault])
+
+
+def test_page_in_utf_16_is_a_fault(var: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(GOOD_PAGE, encoding="utf-16")
+    fault = f"{page}: is in UTF-16, in which no placeholder is found; save it as UTF-8"
+    assert invoke_check(var, "--page", str(page)) == (1, [fault])
 
 
 def test_what_a_page_loads_from_an_exempt_path_is_no_fault(var: Path, tmp_path: Path) -> None:
@@ -335,6 +343,17 @@ def test_directory_that_is_read_only_has_another_remedy_than_one_of_another_user
     assert code == 1
     assert line.startswith(f"{var}: you cannot write in it, so enable will fail; make it writable")
     assert "systemd: ReadWritePaths=" in line
+
+
+@pytest.mark.parametrize("size", ["16k", "0"], ids=["limit", "no-limit"])
+def test_full_file_system_is_a_fault(size: str, var: Path) -> None:
+    with mounted(var, "-t", "tmpfs", "-o", f"size={size}", "tmpfs"):
+        assert invoke_check(var)[0] == 0
+        with suppress(OSError):
+            (var / "filler").write_bytes(bytes(1024 * 1024))
+        remedy = "free some space, since enable could not write a message"
+        full = (1, [f"{var}: its file system is full; {remedy}"])
+        assert (invoke_check(var) == full) is (size != "0")
 
 
 def test_remedy_can_be_typed_for_a_name_with_a_blank(open_folder: Path) -> None:

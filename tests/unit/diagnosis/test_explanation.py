@@ -337,14 +337,17 @@ def test_command_names_a_bad_value(arguments: list[str], named: str, var: Path) 
 
 
 @pytest.mark.parametrize(
-    ("path", "near"), [("/api", "/api/"), ("/healthz/", "/healthz"), ("/caf\xc3\xa9", "/caf")]
+    ("path", "near"), [("/api", "/api/"), ("/healthz/", "/healthz"), ("/caf\xc3\xa9", "/café/")]
 )
 def test_path_one_slash_away_from_an_exempt_one_has_a_hint(path: str, near: str, var: Path) -> None:
     paths = ["/api/", "/healthz", "/café/"]
     found = explained(var, {"PATH_INFO": path}, exempt_paths=paths)
-    assert any(f"one slash away from '{near}" in hint for hint in found.hints)
+    assert any(f"one slash away from '{near}'" in hint for hint in found.hints)
 
 
 def test_command_matches_a_path_beyond_ascii(var: Path) -> None:
     _, stdout, _ = invoke_explain(var, "198.51.100.7", "--path=/café", "--exempt-path=/café")
     assert "let through: the path is exempt" in stdout
+    assert "path     /café                exempt" in stdout
+    _, stdout, _ = invoke_explain(var, "198.51.100.7", "--path=/café%FF", "--json")
+    assert json.loads(stdout)["path"] == r"/café\xff"

@@ -325,4 +325,6 @@ def test_certificates_are_checked(
 
 def test_plain_http_where_tls_is_expected() -> None:
     with answering(always(PLAIN + END)) as port:
-        assert said(port, on=False, scheme="https").startswith(f"{FIRST}([SSL: ")
+        sentence = said(port, on=False, scheme="https")
+    assert sentence.startswith(f"{FIRST}([SSL: ")
+    assert sentence.endswith("); use http://, or the port that speaks TLS")

@@ -400,6 +400,7 @@ def test_digest_may_be_in_capitals(gate: MaintenanceMiddleware, secret: str, fla
     [
         ("https://shop.example", r"https://shop\.example/\?SECRET"),
         ("HTTPS://shop.example:8443/a/?b=c&d", r"HTTPS://shop\.example:8443/a/\?b=c&d&SECRET"),
+        ("https://shop.example.:65535?..", r"https://shop\.example\.:65535/\?\.\.&SECRET"),
         ("https://[2001:db8::1]/#top", r"https://\[2001:db8::1\]/\?SECRET#top"),
         ("https://shop.example?a#b", r"https://shop\.example/\?a&SECRET#b"),
         (f"https://shop.example/?{PARAMETER}=old&a=1", r"https://shop\.example/\?a=1&SECRET"),
@@ -426,11 +427,20 @@ def test_link_keeps_the_url(url: str, pattern: str) -> None:
         "https://shop.example/\r\nX: y",
         "https://shop.example/a b",
         "javascript://shop.example/",
+        "https://shop.example:0/",
+        "https://shop.example:65536/",
+        "https://shop.example:https/",
+        "https://shop..example/",
+        "https://.example/",
+        "https://[::1/",
+        "https://anna:secret@shop.example/",
     ],
 )
 def test_url_that_is_not_one_of_a_site_is_refused(url: str, flag: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^bypass: '.*' is not a valid URL; use https://shop"):
+    refused = r"^bypass: '.*' is not a valid URL; use https://shop"
+    with pytest.raises(ConfigError, match=refused) as raised:
         new_link(url)
+    assert "secret" not in str(raised.value)
     assert invoke("--dir", str(flag.parent), "enable", "--bypass", url).exit_code == 2
     assert not flag.exists()
 
@@ -487,7 +497,14 @@ def test_command_prints_the_link_once(
     assert ask(gate, **header).code == 503
     assert "Bypass" not in run("status")
     stale = run("explain", "192.0.2.9", "--header", cookie)
-    assert "hint     a bypass link, header or cookie is sent, but not of the link" in stale
+    hint = "hint     a bypass link, header or cookie is sent, but"
+    assert f"{hint} no link is in force; run enable --bypass\n" in stale
+    run("disable")
+    off = run("explain", "192.0.2.9", "--header", cookie)
+    assert f"{hint} no link is in force; run enable --bypass\n" in off
+    run("enable", "--bypass", SITE)
+    stale = run("explain", "192.0.2.9", "--header", cookie)
+    assert f"{hint} not of the link that is in force\n" in stale
 
 
 def test_quiet_command_prints_the_link_alone(var: Path, gate: MaintenanceMiddleware) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -235,3 +235,24 @@ def test_file_of_another_user_in_a_sticky_directory_is_refused_with_a_remedy() -
     assert result.exit_code == 1
     assert "Operation not permitted; run the command as its owner; if it is immu" in result.stderr
     assert "chattr -i" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "is_offered"),
+    [
+        ("enable --message=a", True),
+        ("allow-ips --add 203.0.113.8", False),
+        ("disable --ip 203.0.113.8", False),
+    ],
+)
+def test_way_to_switch_on_is_told_on_a_full_disk_if_it_is_wanted(
+    line: str, var: Path, *, is_offered: bool
+) -> None:
+    with mounted(var, "-t", "tmpfs", "-o", "size=16k", "tmpfs"):
+        MaintenanceMode(var).enable(exemptions=["203.0.113.7"])
+        with suppress(OSError):
+            (var / "filler").write_bytes(bytes(1024 * 1024))
+        result = invoke("--dir", str(var), *line.split())
+    assert result.exit_code == 1
+    assert "No space left on device; free some space" in result.stderr
+    assert (f"run: touch {var / FLAG}" in result.stderr) is is_offered
