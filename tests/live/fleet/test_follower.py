@@ -20,7 +20,7 @@ from maintenance_wsgi.fleet.connection import RedisConnection
 from maintenance_wsgi.fleet.follower import Follower
 from maintenance_wsgi.fleet.store import RedisStore
 from maintenance_wsgi.state.store import FileStore, Snapshot
-from tests.live.fleet.followers import follower, followers, health_of, node_of, snapshot
+from tests.live.fleet.followers import Process, follower, followers, health_of, node_of, snapshot
 from tests.support.commands import invoke, invoke_fleet
 from tests.support.needs import leave_out, need, need_root
 from tests.support.processes import COMMAND, ROOT, environ, held_port, meanwhile, run, wait_for
@@ -251,7 +251,9 @@ def test_lost_announcement_is_made_up_for(
         wait_for(MaintenanceMode(var).is_enabled)
 
 
-def test_redis_killed_and_restarted_empty(tmp_path: Path, var: Path) -> None:
+@contextmanager
+def redis_gone(tmp_path: Path, var: Path) -> Iterator[tuple[int, Process, Snapshot]]:
+    """Let a node follow a fleet that is on; yield what it holds when Redis has been killed."""
     with ExitStack() as stack:
         redis_port = stack.enter_context(held_port())
         redis_url = f"redis://127.0.0.1:{redis_port}/0"
@@ -261,6 +263,13 @@ def test_redis_killed_and_restarted_empty(tmp_path: Path, var: Path) -> None:
             wait_for(MaintenanceMode(var).is_enabled)
             held = snapshot(var)
         wait_for(lambda: "does not answer" in process.log)
+        yield redis_port, process, held
+        assert process.end() == 0
+
+
+def test_redis_killed_and_restarted_empty(tmp_path: Path, var: Path) -> None:
+    with redis_gone(tmp_path, var) as (redis_port, process, held):
+        redis_url = f"redis://127.0.0.1:{redis_port}/0"
         assert invoke_fleet(redis_url, "status", "--exit-code").exit_code == 2
         with redis_server_at(redis_port, tmp_path):
             wait_for(lambda: "is back" in process.log)
@@ -272,27 +281,17 @@ def test_redis_killed_and_restarted_empty(tmp_path: Path, var: Path) -> None:
             assert process.log.count("does not answer") == 1
             assert invoke_fleet(redis_url, "disable", "--wait=30").exit_code == 0
             assert snapshot(var) == Snapshot(None, b"")
-        assert process.end() == 0
 
 
 def test_directory_that_is_made_again_is_filled_while_redis_is_away(
     tmp_path: Path, var: Path
 ) -> None:
-    with ExitStack() as stack:
-        redis_port = stack.enter_context(held_port())
-        redis_url = f"redis://127.0.0.1:{redis_port}/0"
-        with redis_server_at(redis_port, tmp_path):
-            assert invoke_fleet(redis_url, "enable", "--ip=203.0.113.7").exit_code == 0
-            process = stack.enter_context(follower(redis_url, var, "web1"))
-            wait_for(MaintenanceMode(var).is_enabled)
-            held = snapshot(var)
-        wait_for(lambda: "does not answer" in process.log)
+    with redis_gone(tmp_path, var) as (_, _, held):
         for number in range(2):
             var.rename(tmp_path / f"release{number}")
             time.sleep(0.5 * number)  # so that the follower sees that it is gone
             var.mkdir()
             wait_for(lambda: snapshot(var) == held, 5)
-        assert process.end() == 0
 
 
 def test_follower_may_start_before_redis(tmp_path: Path, var: Path) -> None:
